@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The door of bpf/: the records that the BPF programs write and every reader maps.
+ *
+ * All maps are BPF_F_MMAPABLE arrays. A reader maps them read-only and takes its snapshots without
+ * a system call. Times are CLOCK_MONOTONIC in nanoseconds. Counters only grow; they start at 0 when
+ * the slot is taken, which is the moment a vCPU is first seen.
+ *
+ * Who writes what:
+ *  - a slot: only the vCPU's own thread, or the scheduler while it switches that thread in or out.
+ *    Both run on one CPU at a time and hold off preemption, so there are no atomics. `core` is
+ *    guarded by `seq` (odd while it changes); everything outside it is single 64-bit words that a
+ *    reader may load one by one. Three exceptions, each a field of its own: `wake_ns` (the waker,
+ *    under the run queue's lock), `hardirq`/`softirq` (interrupt context on the vCPU's core) and
+ *    `interlopers` (sched_switch on the core where the vCPU waits; then it does not run).
+ *  - a struct iho_cpu: its own CPU; `waiter` under that CPU's run-queue lock.
+ *  - shared tables: anyone, with atomics.
+ */
+#ifndef IHO_H
+#define IHO_H
+
+#include <linux/types.h>
+
+#include "events.h"
+
+#define IHO_ABI 1
+
+/* What a vCPU can be doing. It is in exactly one of these at any moment. */
+enum iho_state {
+	IHO_ST_UNKNOWN, /* before the first event that tells: shown as "unaccounted" */
+	IHO_ST_GUEST, /* in VMX non-root mode or the SVM guest */
+	IHO_ST_KVM, /* KVM handles an exit, on the CPU */
+	IHO_ST_GUEST_OR_KVM, /* in KVM_RUN on a host that emits no kvm_entry/kvm_exit */
+	IHO_ST_QEMU, /* the VMM's own code, on the CPU */
+	IHO_ST_QEMU_ASLEEP, /* the VMM's own code, waiting for something */
+	IHO_ST_HALT_POLL, /* KVM spins for a wake-up before it blocks */
+	IHO_ST_HALTED, /* blocked because the guest executed HLT (or waits for its SIPI) */
+	IHO_ST_BLOCKED, /* asleep inside KVM for another reason: a page, a lock */
+	IHO_ST_RUNNABLE, /* woken, waits for a core */
+	IHO_ST_PREEMPTED, /* lost its core while it had work */
+	IHO_ST_STOPPED, /* SIGSTOP or a debugger */
+	IHO_ST_MAX,
+};
+
+/* The hardware that an exit code belongs to: KVM_ISA_VMX, KVM_ISA_SVM of the kernel's trace.h. */
+enum iho_isa { IHO_ISA_NONE, IHO_ISA_VMX, IHO_ISA_SVM };
+
+/*
+ * Histograms are log-linear: IHO_HIST_SUB buckets to each power of two, so a bucket's middle is at
+ * most 12.5 % away from any value in it. The first bucket takes everything below 40 ns, the last
+ * one everything above its lower bound; the exact maximum is kept beside the histogram.
+ */
+#define IHO_HIST_SUB	   4
+#define IHO_HIST_MIN_SHIFT 5 /* 2^5 = 32 ns */
+#define IHO_HIST_OCTAVES   28 /* up to 2^33 ns, 8.6 s */
+#define IHO_HIST_BUCKETS   (IHO_HIST_OCTAVES * IHO_HIST_SUB)
+
+#define IHO_EXITS	  32 /* exit reasons of one vCPU; the last one collects the overflow */
+#define IHO_USER_EXITS	  32 /* likewise for KVM_EXIT_* */
+#define IHO_DRILLS	  256
+#define IHO_DRILL_PROBES  8
+#define IHO_TASKS	  16
+#define IHO_HARDIRQS	  8
+#define IHO_SOFTIRQS	  10 /* NR_SOFTIRQS of linux/interrupt.h */
+#define IHO_WAITERS	  4 /* waiting vCPUs of one CPU whose interlopers are named */
+#define IHO_SHARED	  4096
+#define IHO_VMS		  1024
+#define IHO_COMM	  16
+#define IHO_CODE_OVERFLOW 0xfffffffeu /* the code of the entry that collects the overflow */
+#define IHO_USER_ERROR	  0x10000u /* KVM_RUN failed: IHO_USER_ERROR | errno */
+
+/* One exit reason of one vCPU. Durations are the work for the guest (KVM and VMM): no halt, no
+ * wait. */
+struct iho_exit {
+	__u32 code; /* the raw code: VMX exit reason or SVM exit code */
+	__u32 isa;
+	__u64 count;
+	__u64 time_ns; /* KVM and VMM time of all finished exits */
+	__u64 kvm_ns; /* the part of it inside KVM */
+	__u64 max_ns;
+	__u64 hist[IHO_HIST_BUCKETS];
+};
+
+/* One reason for which KVM_RUN returned to the VMM: KVM_EXIT_*, or IHO_USER_ERROR | errno. */
+struct iho_user_exit {
+	__u32 code;
+	__u32 pad;
+	__u64 count;
+	__u64 time_ns; /* time in the VMM until KVM_RUN is called again */
+	__u64 max_ns;
+};
+
+/* The drill-down tables: one open-addressed table per vCPU, the kind is part of the key. */
+enum iho_drill_kind {
+	IHO_DRILL_NONE,
+	IHO_DRILL_PIO, /* port << 1 | write */
+	IHO_DRILL_MMIO, /* gfn << 1 | write */
+	IHO_DRILL_FAST_MMIO, /* gfn */
+	IHO_DRILL_MSR, /* index << 1 | write */
+	IHO_DRILL_CPUID, /* leaf */
+	IHO_DRILL_CR, /* number << 1 | write */
+	IHO_DRILL_HYPERCALL, /* number */
+	IHO_DRILL_PAGE_FAULT, /* error code */
+	IHO_DRILL_INJ_VIRQ, /* vector */
+	IHO_DRILL_INJ_EXCEPTION, /* vector */
+	IHO_DRILL_IPI, /* ICR: delivery mode << 8 | vector, as the low ICR has them */
+	IHO_DRILL_EOI, /* vector */
+	IHO_DRILL_PV_EOI, /* vector */
+	IHO_DRILL_APIC_ACCEPT, /* shared table: see iho_shared_key() */
+	IHO_DRILL_APICV_ACCEPT, /* shared table */
+	IHO_DRILL_MSI, /* shared table */
+	IHO_DRILL_PI_IRTE, /* shared table */
+	IHO_DRILL_MAX,
+};
+
+#define IHO_DRILL_KEY(kind, value) (((__u64)(kind) << 56) | ((__u64)(value) & ((1ULL << 56) - 1)))
+#define IHO_DRILL_KIND(key)	   ((__u32)((key) >> 56))
+#define IHO_DRILL_VALUE(key)	   ((key) & ((1ULL << 56) - 1))
+
+struct iho_drill {
+	__u64 key; /* IHO_DRILL_KEY(), 0 = free */
+	__u64 count;
+};
+
+/*
+ * Interrupts are accepted for a vCPU by whoever sends them, so these counts belong to a VM and not
+ * to the thread that runs: key = kind, then APIC id (16 bits), vector (8 bits), VM's process (32
+ * bits). Process 0: sent from interrupt context, the VM is not known.
+ */
+#define IHO_SHARED_KEY(kind, apicid, vector, tgid)                                                 \
+	IHO_DRILL_KEY(kind, ((__u64)((apicid)&0xffff) << 40) | ((__u64)((vector)&0xff) << 32) |    \
+				    (__u32)(tgid))
+#define IHO_SHARED_APICID(key) ((__u32)((key) >> 40) & 0xffff)
+#define IHO_SHARED_VECTOR(key) ((__u32)((key) >> 32) & 0xff)
+#define IHO_SHARED_TGID(key)   ((__u32)(key))
+
+/* A host task that had the vCPU's core while the vCPU wanted it. */
+struct iho_task {
+	__u32 tid; /* 0 with a name: the idle task, that is a late wake-up */
+	__u32 used;
+	char comm[IHO_COMM];
+	__u64 ns;
+	__u64 count;
+};
+
+struct iho_irq {
+	__u32 nr;
+	__u32 used;
+	__u64 ns;
+	__u64 count;
+};
+
+/* The part of a slot that must be read as a whole: the bill and what is going on now. */
+struct iho_core {
+	__u64 first_ns; /* when this vCPU was first seen */
+	__u64 since_ns; /* when `state` began, or was last billed */
+	__u64 pend_ns; /* KVM time before a block: halt polling or not is known at the wake-up */
+	__u64 time_ns[IHO_ST_MAX];
+	__u32 state;
+	__u32 resume; /* the state to go on with when the thread gets a core again */
+};
+
+/* How a slot is used: set last when it is taken, so a reader never sees half an identity. */
+enum iho_life { IHO_FREE, IHO_LIVE, IHO_GONE };
+
+struct iho_slot {
+	__u64 seq;
+	struct iho_core core;
+
+	__u64 wake_ns; /* the last wake-up; counts if it lies after core.since_ns */
+
+	/* identity */
+	__u32 life;
+	__u32 tgid;
+	__u32 tid;
+	__s32 vcpu_id; /* -1: not known yet */
+	__u64 start_ns; /* the thread's start, so that a reused tid is another vCPU */
+	__u64 process_start_ns; /* likewise for the process */
+	__u64 vm_key; /* tells VMs of one process apart; a keyed hash, never the kernel's pointer */
+	__u64 gone_ns;
+
+	/* where it runs */
+	__s32 cpu;
+	__u32 wait_cpu; /* CPU + 1 where it is listed as a waiter */
+	__u64 wait_since_ns;
+	__u64 migrations;
+	__u64 preemptions;
+	__u64 switches; /* times it was switched in */
+
+	/* the exit being handled */
+	__u32 cur_exit; /* index + 1 */
+	__u32 cur_user; /* index + 1 */
+	__u64 cur_kvm_ns;
+	__u64 cur_work_ns; /* KVM and VMM */
+	__u64 cur_user_ns;
+
+	/* halt polling */
+	__u64 block_ns; /* when the current halt first blocked */
+	__u32 poll_limit_ns; /* in effect for the current halt */
+	__u32 poll_next_ns;
+	__u64 halts;
+	__u64 halts_polled; /* ended while polling */
+	__u32 ple_window;
+
+	__u32 n_exits;
+	__u32 n_user_exits;
+	__u32 entry_seen; /* this host tells guest from KVM */
+
+	/* what went wrong with this vCPU's events */
+	__u64 unpaired_exits; /* an exit while KVM was already handling one */
+	__u64 unpaired_entries; /* an entry while already in the guest */
+	__u64 clock_back; /* an event older than the one before it */
+	__u64 exit_overflow; /* exits beyond IHO_EXITS reasons */
+	__u64 user_overflow;
+	__u64 drill_overflow[IHO_DRILL_MAX];
+	__u64 task_evicted_ns; /* interloper time whose task lost its place in the table */
+	__u64 task_evicted;
+	__u64 irq_overflow;
+	__u64 missed_switches; /* found running although no switch was reported */
+
+	__u64 events[IHO_EV_MAX];
+
+	__u8 exit_idx[256]; /* bucket of the code -> index + 1 */
+	struct iho_irq hardirq[IHO_HARDIRQS];
+	struct iho_irq softirq[IHO_SOFTIRQS];
+	struct iho_task interlopers[IHO_TASKS];
+	struct iho_user_exit user_exits[IHO_USER_EXITS];
+	struct iho_drill drill[IHO_DRILLS];
+	struct iho_exit exits[IHO_EXITS];
+};
+
+/* What is lost for the host as a whole. */
+enum iho_loss {
+	IHO_LOSS_NO_SLOT, /* events of vCPUs that found no free slot */
+	IHO_LOSS_NO_STORAGE, /* the kernel refused task storage */
+	IHO_LOSS_WAITERS, /* more waiting vCPUs on a CPU than IHO_WAITERS */
+	IHO_LOSS_SHARED, /* no room in the shared tables */
+	IHO_LOSS_NESTED, /* a switch in the middle of an event's program */
+	IHO_LOSS_READ, /* a kernel structure could not be read */
+	IHO_LOSS_MAX,
+};
+
+struct iho_cpu {
+	__u32 cur; /* slot + 1 of the vCPU thread on this CPU, 0 = none */
+	__u32 n_waiters;
+	__u32 waiter[IHO_WAITERS]; /* slot + 1 */
+	__u64 switch_ns; /* the last switch while somebody waited */
+	__u64 hardirq_ns; /* start of the handler that runs, 0 = none */
+	__u64 softirq_ns;
+	__u64 softirq_stolen_ns; /* time of hard interrupts inside this softirq */
+	__u64 loss[IHO_LOSS_MAX];
+	__u64 events[IHO_EV_MAX]; /* events outside any vCPU */
+} __attribute__((aligned(64)));
+
+/* APICv/AVIC of one VM, by process. */
+struct iho_vm {
+	__u32 tgid; /* 0 = free */
+	__s32 last_reason; /* bit number: enum kvm_apicv_inhibit of the running kernel; -1 = none */
+	__u64 inhibits; /* bit mask */
+	__u64 since_ns; /* when it last changed, or was first read */
+	__u64 changes; /* 0: `inhibits` was read at start-up and has not changed since */
+};
+
+#endif /* IHO_H */
