@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Private to userspace/lib: two snapshots become a report. Pure: everything that must be asked of
+ * the system (names, pinning, interrupt names) comes through struct iho_directory, which
+ * collector.c fills.
+ */
+#ifndef IHO_BUILD_H
+#define IHO_BUILD_H
+
+#include "arena.h"
+#include "names.h"
+#include "snapshot.h"
+#include "vmname.h"
+
+/* What is known about a VM's process. */
+struct iho_vm_entry {
+	pid_t pid;
+	uint64_t start_ns; /* of the process: a reused pid is another VM */
+	uint64_t key; /* 0: not known yet, stands for the process' first VM */
+	unsigned int nth; /* second, third... VM of the same process: 1, 2... */
+	struct iho_vm_id id;
+	uint64_t seen_ns, refreshed_ns;
+};
+
+/* What is known about a vCPU's thread, by slot number. */
+struct iho_vcpu_entry {
+	char affinity[64];
+	int n_cpus; /* in the affinity; 0 = unknown */
+	uint64_t start_ns; /* whose it is: a slot that was taken anew is somebody else */
+	uint64_t refreshed_ns;
+};
+
+struct iho_directory {
+	struct iho_vm_entry *vm;
+	size_t n_vms;
+	const struct iho_vcpu_entry *vcpu;
+	const struct iho_names *names;
+	void (*irq_name)(void *arg, unsigned int nr, char *buf, size_t len);
+	void *irq_arg;
+	int apicv_param; /* struct iho_probe */
+	const char *vendor_module;
+	bool hw; /* kvm_intel or kvm_amd is loaded */
+	pid_t only_pid;
+	const char *only_name;
+};
+
+/* The VM that a vCPU's slot belongs to; NULL: not in the directory yet. */
+struct iho_vm_entry *iho_directory_find(const struct iho_directory *d, const struct iho_slot *s);
+
+int iho_report_build(struct iho_report *r, struct iho_arena *a, const struct iho_snapshot *prev,
+		     const struct iho_snapshot *now, const struct iho_directory *d);
+
+/* The value below which `per_mille` thousandths of the values lie, from a histogram. */
+uint64_t iho_hist_quantile(const uint64_t *hist, uint64_t max_ns, unsigned int per_mille);
+
+#endif /* IHO_BUILD_H */

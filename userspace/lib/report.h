@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the views show: one report is the difference of two snapshots, with names.
+ *
+ * Flow: source -> snapshot (collector.h) -> report -> view. A view reads nothing else: no BPF, no
+ * /proc. `total` counts from the moment a vCPU was first seen, `delta` since the previous report.
+ * Times are nanoseconds. All memory of a report belongs to it and lives until it is built again.
+ */
+#ifndef IHO_REPORT_H
+#define IHO_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../../bpf/iho.h"
+
+/* The bill as it is shown: it sums to the wall time since the vCPU was first seen. */
+enum iho_bill {
+	IHO_BILL_GUEST,
+	IHO_BILL_KVM,
+	IHO_BILL_GUEST_OR_KVM, /* only where the host emits no kvm_entry/kvm_exit */
+	IHO_BILL_QEMU, /* the VMM's own code, on the CPU or asleep */
+	IHO_BILL_HALT_POLL,
+	IHO_BILL_HALTED,
+	IHO_BILL_BLOCKED,
+	IHO_BILL_RUNNABLE,
+	IHO_BILL_PREEMPTED,
+	IHO_BILL_STOPPED,
+	IHO_BILL_UNACCOUNTED,
+	IHO_BILL_MAX,
+};
+
+struct iho_bill_ns {
+	uint64_t total[IHO_BILL_MAX];
+	uint64_t delta[IHO_BILL_MAX];
+	uint64_t qemu_asleep_total; /* the part of QEMU in which the VMM's thread slept */
+	uint64_t qemu_asleep_delta;
+	uint64_t wall_total;
+	uint64_t wall_delta;
+};
+
+/* An exit reason. Times are the work for the guest, in KVM and the VMM: no halt and no wait. */
+struct iho_exit_row {
+	char reason[40];
+	uint32_t code;
+	uint32_t isa; /* enum iho_isa */
+	uint64_t total, delta;
+	uint64_t time_ns, time_delta_ns;
+	uint64_t kvm_ns; /* the part of time_ns inside KVM */
+	uint64_t mean_ns, p50_ns, p99_ns,
+		max_ns; /* since the vCPU was first seen; <= 12.5 % off, max exact */
+};
+
+struct iho_user_row {
+	char reason[40];
+	uint32_t code;
+	uint64_t total, delta;
+	uint64_t time_ns, time_delta_ns; /* in the VMM, until KVM_RUN is called again */
+	uint64_t max_ns;
+};
+
+/* One line of the drill-down; iho_drill_describe() puts it into words. */
+struct iho_drill_row {
+	enum iho_drill_kind kind;
+	uint64_t value;
+	uint64_t total, delta;
+};
+
+enum iho_interloper_kind { IHO_BY_TASK, IHO_BY_IRQ, IHO_BY_SOFTIRQ };
+
+/* Who had the core while the vCPU wanted to run. */
+struct iho_interloper_row {
+	enum iho_interloper_kind kind;
+	uint32_t id; /* tid, IRQ number, softirq number */
+	char name[32]; /* comm, the name in /proc/interrupts, NET_RX... */
+	uint64_t total_ns, delta_ns;
+	uint64_t total, delta;
+};
+
+/* Interrupts accepted for a VM: by the software APIC, by APICv/AVIC, as MSI, or set up as posted. */
+struct iho_accept_row {
+	enum iho_drill_kind kind;
+	uint32_t apicid;
+	uint32_t vector;
+	uint64_t total, delta;
+};
+
+#define IHO_ROWS(type)                                                                             \
+	struct {                                                                                   \
+		struct type *v;                                                                    \
+		size_t n;                                                                          \
+	}
+
+struct iho_vcpu {
+	int id; /* -1: not known (yet) */
+	pid_t tid;
+	int cpu; /* where it ran last */
+	char affinity[64]; /* the CPUs that it may use, as in /proc: "0-3,8"; "" = unknown */
+	bool pinned; /* exactly one CPU allowed */
+	bool gone; /* its thread ended */
+	struct iho_bill_ns bill;
+	enum iho_bill state; /* what it is doing now */
+	uint64_t exits, exits_delta; /* all reasons */
+	uint64_t user_exits, user_exits_delta;
+	IHO_ROWS(iho_exit_row) exit_rows; /* by total, descending */
+	IHO_ROWS(iho_user_row) user_rows;
+	IHO_ROWS(iho_drill_row) drill_rows; /* by kind, then total descending */
+	IHO_ROWS(iho_interloper_row) interloper_rows; /* by time, descending */
+	uint64_t events[IHO_EV_MAX], events_delta[IHO_EV_MAX];
+	uint64_t halts, halts_polled, preemptions, migrations, switches;
+	uint64_t halts_delta, preemptions_delta, migrations_delta;
+	uint32_t halt_poll_limit_ns;
+	uint32_t ple_window;
+	/* losses of this vCPU */
+	uint64_t unpaired, clock_back, torn, missed_switches;
+	uint64_t exit_overflow, user_overflow, irq_overflow, interlopers_evicted;
+	uint64_t drill_overflow[IHO_DRILL_MAX];
+};
+
+enum iho_apicv { IHO_APICV_UNKNOWN, IHO_APICV_OFF, IHO_APICV_INHIBITED, IHO_APICV_ON };
+
+struct iho_apicv_state {
+	enum iho_apicv state;
+	char text[160]; /* one sentence: on, off or inhibited, and why */
+	char reasons[160]; /* names of the inhibit reasons that are set, comma-separated */
+	uint64_t inhibits;
+	double since_s; /* seconds in this state; < 0: since before we looked */
+	uint64_t changes;
+};
+
+struct iho_vm_report {
+	pid_t pid;
+	uint64_t key; /* tells VMs of one process apart */
+	char name[64];
+	const char *vmm; /* "qemu", "firecracker", "cloud-hypervisor", "libvirt", "unknown" */
+	bool gone; /* ended; shown for a minute */
+	double gone_s;
+	struct iho_vcpu *vcpus; /* by id */
+	size_t n_vcpus;
+	struct iho_bill_ns bill; /* sums over the vCPUs */
+	uint64_t exits, exits_delta, user_exits, user_exits_delta;
+	IHO_ROWS(iho_exit_row) exit_rows;
+	IHO_ROWS(iho_user_row) user_rows;
+	IHO_ROWS(iho_drill_row) drill_rows;
+	IHO_ROWS(iho_accept_row) accept_rows;
+	struct iho_apicv_state apicv;
+};
+
+/* What we cost, and what we missed. */
+struct iho_self {
+	double cpu_share; /* of one core, our own process, over the interval */
+	uint64_t rss_bytes;
+	uint64_t map_bytes; /* kernel memory of the BPF maps */
+	double bpf_ns_per_event; /* < 0: not measured yet; see collector.h for how it is sampled */
+	double bpf_share; /* of one core: ns per event times the events of this interval */
+	double snapshot_us; /* how long taking this report's snapshot took */
+	uint64_t events, events_delta;
+	uint64_t lost; /* sum of everything below except unpaired, torn and missed switches */
+	uint64_t lost_no_slot, lost_storage, lost_shared, lost_waiters, lost_nested, lost_read;
+	uint64_t drill_overflow, exit_overflow, irq_overflow, interlopers_evicted;
+	uint64_t unpaired, clock_back, torn;
+	uint64_t missed_switches; /* threads found running that the kernel reported no switch for */
+	unsigned int slots, slots_used;
+	unsigned int vcpus_without_id;
+};
+
+struct iho_report {
+	double time_s; /* wall clock, seconds since the epoch */
+	double interval_s;
+	const char *source; /* "bpf" */
+	bool splits_guest; /* this host tells guest from KVM time; else GUEST_OR_KVM is used */
+	char missing[512]; /* one sentence: what this host cannot show; "" = nothing */
+	struct iho_vm_report *vms; /* by name */
+	size_t n_vms;
+	struct iho_self self;
+};
+
+/* Names for a column or a key: "guest", "kvm", "guest_or_kvm", ... and "Guest", "KVM", ... */
+const char *iho_bill_key(enum iho_bill b);
+const char *iho_bill_label(enum iho_bill b);
+
+/* "pio", "mmio", "msr", ...: the JSON key of a drill-down kind, and its title for a screen. */
+const char *iho_drill_key(enum iho_drill_kind kind);
+const char *iho_drill_title(enum iho_drill_kind kind);
+
+/* A drill-down value taken apart, for output that is not for a person. */
+struct iho_drill_fields {
+	const char *number_key; /* "port", "page", "msr", "leaf", "vector"... */
+	uint64_t number; /* a page is its guest physical address */
+	bool has_write, write;
+	unsigned int delivery_mode; /* of an IPI, as in the ICR */
+};
+
+void iho_drill_decode(enum iho_drill_kind kind, uint64_t value, struct iho_drill_fields *f);
+
+/* One line for a person: "port 0x3f8 write", "MSR 0x6e0 write", "page 0xfee00000 write". */
+void iho_drill_describe(enum iho_drill_kind kind, uint64_t value, char *buf, size_t len);
+
+/* For the vectors that x86 fixes: "NMI", "#GP"...; "" where the guest chooses. */
+const char *iho_exception_name(unsigned int vector);
+
+#endif /* IHO_REPORT_H */

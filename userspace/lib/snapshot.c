@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "snapshot.h"
+
+/* A writer holds `seq` odd for some ten nanoseconds; this many tries outlast a preempted one's
+ * turn. */
+#define CORE_TRIES 1000
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+struct iho_snapshot *iho_snapshot_new(unsigned int n_slots)
+{
+	struct iho_snapshot *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->n_slots = n_slots;
+	s->vcpu = calloc(n_slots, sizeof(*s->vcpu));
+	if (!s->vcpu) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void iho_snapshot_free(struct iho_snapshot *s)
+{
+	if (!s)
+		return;
+	for (unsigned int i = 0; i < s->n_slots; i++)
+		free(s->vcpu[i].slot);
+	free(s->vcpu);
+	free(s);
+}
+
+static uint64_t load(const uint64_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+/* The part under the sequence count, as a whole: the same even count before and after. */
+static bool copy_core(struct iho_slot *dst, const struct iho_slot *src)
+{
+	for (int i = 0; i < CORE_TRIES; i++) {
+		uint64_t seq = load((const uint64_t *)&src->seq);
+
+		dst->core = src->core;
+		dst->wake_ns = src->wake_ns;
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (!(seq & 1) && load((const uint64_t *)&src->seq) == seq)
+			return true;
+		__builtin_ia32_pause();
+	}
+	return false;
+}
+
+enum iho_state iho_bill_at(const struct iho_core *c, uint64_t wake_ns, bool splits, uint64_t now,
+			   uint64_t time_ns[IHO_ST_MAX])
+{
+	enum iho_state st = c->state < IHO_ST_MAX ? c->state : IHO_ST_UNKNOWN;
+	uint64_t open = now > c->since_ns ? now - c->since_ns : 0;
+	bool asleep = st == IHO_ST_HALTED || st == IHO_ST_BLOCKED || st == IHO_ST_STOPPED ||
+		      st == IHO_ST_QEMU_ASLEEP;
+
+	memcpy(time_ns, c->time_ns, sizeof(c->time_ns));
+	time_ns[splits ? IHO_ST_KVM : IHO_ST_GUEST_OR_KVM] += c->pend_ns;
+	if (asleep && wake_ns > c->since_ns && wake_ns < now) {
+		time_ns[st] += wake_ns - c->since_ns;
+		open = now - wake_ns;
+		st = IHO_ST_RUNNABLE;
+	}
+	time_ns[st] += open;
+	return st;
+}
+
+static int copy_slot(struct iho_snap_vcpu *v, const struct iho_slot *src)
+{
+	const size_t head = offsetof(struct iho_slot, exits);
+	size_t n;
+
+	if (!v->slot) {
+		v->slot = calloc(1, sizeof(*v->slot));
+		if (!v->slot)
+			return -ENOMEM;
+	}
+	memcpy(v->slot, src, head);
+	n = v->slot->n_exits < IHO_EXITS ? v->slot->n_exits : IHO_EXITS;
+	memcpy(v->slot->exits, src->exits, n * sizeof(src->exits[0]));
+	v->slot->n_exits = n;
+	if (v->slot->n_user_exits > IHO_USER_EXITS)
+		v->slot->n_user_exits = IHO_USER_EXITS;
+	if (!copy_core(v->slot, src))
+		v->torn++;
+	/* A thread that ended has no state any more: its bill ends with it. */
+	v->now_ns = v->slot->life == IHO_GONE ? v->slot->core.since_ns : now_ns();
+	v->state = iho_bill_at(&v->slot->core, v->slot->wake_ns, v->slot->entry_seen, v->now_ns,
+			       v->time_ns);
+	v->used = true;
+	return 0;
+}
+
+int iho_snapshot_take(struct iho_snapshot *s, const struct iho_maps *m)
+{
+	int r = 0;
+
+	s->now_ns = now_ns();
+	s->n_used = 0;
+	for (unsigned int i = 0; i < s->n_slots; i++) {
+		const struct iho_slot *slot = iho_maps_slot(m, i);
+
+		s->vcpu[i].used = false;
+		if (__atomic_load_n(&slot->life, __ATOMIC_ACQUIRE) == IHO_FREE)
+			continue;
+		r = copy_slot(&s->vcpu[i], slot);
+		if (r)
+			return r;
+		s->n_used++;
+	}
+	memset(s->loss, 0, sizeof(s->loss));
+	memset(s->events, 0, sizeof(s->events));
+	for (unsigned int i = 0; i < m->n_cpus; i++) {
+		const struct iho_cpu *c = iho_maps_cpu(m, i);
+
+		for (int k = 0; k < IHO_LOSS_MAX; k++)
+			s->loss[k] += c->loss[k];
+		for (int k = 0; k < IHO_EV_MAX; k++)
+			s->events[k] += c->events[k];
+	}
+	memcpy(s->shared, m->shared, sizeof(s->shared));
+	memcpy(s->vms, m->vms, sizeof(s->vms));
+	return 0;
+}
