@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The guest: an interpreter of struct guest_op. Copied to GUEST_CODE, so position-independent.
+ *
+ *	%rdi	the vCPU's area, never changed
+ *	%rsi	the current op
+ *	%r8	repetitions left
+ *	%r9	the op's argument
+ *
+ * Each op counts after its instruction, in memory, so that the count is right whenever the VMM
+ * stops the vCPU. No PAUSE anywhere: pause-loop exiting would add exits nobody asked for.
+ */
+#include "guest.h"
+
+/* Intel SDM, table "Local APIC Register Address Map Supported by x2APIC" */
+#define X2APIC_EOI	   0x80b
+#define X2APIC_ISR(vector) (0x810 + (vector) / 32)
+
+#define DONE(op) (AREA_DONE + 8 * (op))(%rdi)
+
+	.section .rodata
+	.globl	guest_code, guest_code_bytes, guest_wake_offset, guest_fault_offset
+	.balign	64
+guest_code:
+	lea	GUEST_STACK_TOP(%rdi), %rsi
+dispatch:
+	mov	GUEST_OP_COUNT(%rsi), %r8
+	mov	GUEST_OP_ARG(%rsi), %r9
+	mov	GUEST_OP_KIND(%rsi), %eax
+	lea	op_table(%rip), %rdx
+	movslq	(%rdx, %rax, 4), %rax
+	add	%rdx, %rax
+	jmp	*%rax
+
+	.balign	4
+op_table:
+	.long	op_out - op_table
+	.long	op_in - op_table
+	.long	op_mmio_write - op_table
+	.long	op_mmio_read - op_table
+	.long	op_wrmsr - op_table
+	.long	op_rdmsr - op_table
+	.long	op_cpuid - op_table
+	.long	op_hlt - op_table
+	.long	op_busy - op_table
+	.long	op_sleep - op_table
+	.long	op_gate - op_table
+	.long	op_mark - op_table
+	.long	op_loop - op_table
+	.long	op_done - op_table
+
+op_out:
+	mov	%r9d, %edx
+	mov	$'.', %eax
+1:	out	%al, %dx
+	incq	DONE(OP_OUT)
+	dec	%r8
+	jnz	1b
+	jmp	next
+
+op_in:
+	mov	%r9d, %edx
+1:	in	%dx, %al
+	incq	DONE(OP_IN)
+	dec	%r8
+	jnz	1b
+	jmp	next
+
+op_mmio_write:
+1:	mov	%r8d, (%r9)
+	incq	DONE(OP_MMIO_WRITE)
+	dec	%r8
+	jnz	1b
+	jmp	next
+
+op_mmio_read:
+1:	mov	(%r9), %eax
+	incq	DONE(OP_MMIO_READ)
+	dec	%r8
+	jnz	1b
+	jmp	next
+
+op_wrmsr:
+	mov	%r9d, %ecx
+	xor	%eax, %eax
+	xor	%edx, %edx
+1:	wrmsr
+	incq	DONE(OP_WRMSR)
+	dec	%r8
+	jnz	1b
+	jmp	next
+
+op_rdmsr:
+	mov	%r9d, %ecx
+1:	rdmsr
+	incq	DONE(OP_RDMSR)
+	dec	%r8
+	jnz	1b
+	jmp	next
+
+op_cpuid:
+1:	mov	%r9d, %eax
+	xor	%ecx, %ecx
+	cpuid
+	incq	DONE(OP_CPUID)
+	dec	%r8
+	jnz	1b
+	jmp	next
+
+/*
+ * One wake-up per HLT: the waker may act at any moment after the store, but the interrupt is
+ * taken only behind the HLT, because STI holds it off for one instruction and IF is clear
+ * everywhere else. An early wake-up ends the HLT at once; it never replaces it.
+ */
+op_hlt:
+1:	rdtsc
+	shl	$32, %rdx
+	lea	1(%rax, %rdx), %rax
+	add	%r9, %rax
+	mov	%rax, AREA_WAKE_TSC(%rdi)
+	sti
+	hlt
+	cli
+	incq	DONE(OP_HLT)
+	dec	%r8
+	jnz	1b
+	jmp	next
+
+op_busy:
+	rdtsc
+	shl	$32, %rdx
+	or	%rax, %rdx
+	mov	%rdx, %r10
+1:	rdtsc
+	shl	$32, %rdx
+	or	%rax, %rdx
+	sub	%r10, %rdx
+	cmp	%r9, %rdx
+	jb	1b
+	incq	DONE(OP_BUSY)
+	jmp	next
+
+op_sleep:
+	mov	%r9d, %eax
+	out	%eax, $GUEST_PORT_SLEEP
+	incq	DONE(OP_SLEEP)
+	jmp	next
+
+op_gate:
+	out	%al, $GUEST_PORT_GATE
+	incq	DONE(OP_GATE)
+	jmp	next
+
+op_mark:
+	incq	DONE(OP_MARK)
+next:
+	add	$GUEST_OP_BYTES, %rsi
+	jmp	dispatch
+
+/* left: 0 on the first arrival of a (possibly nested) loop, then the rounds still to run. */
+op_loop:
+	incq	DONE(OP_LOOP)
+	test	%r8, %r8
+	jz	2f
+	mov	GUEST_OP_LEFT(%rsi), %rax
+	test	%rax, %rax
+	cmovz	%r8, %rax
+	dec	%rax
+	mov	%rax, GUEST_OP_LEFT(%rsi)
+	jz	next
+2:	mov	GUEST_OP_BACK(%rsi), %eax
+	sub	%rax, %rsi
+	jmp	dispatch
+
+op_done:
+	incq	DONE(OP_DONE)
+	out	%al, $GUEST_PORT_DONE
+	jmp	op_done
+
+/* The wake-up interrupt. Only ever taken right behind op_hlt's HLT: %rax, %rcx, %rdx are free. */
+interrupt_wake:
+	lock btrl $0, AREA_PV_EOI(%rdi)
+	jc	2f
+	cmpl	$EOI_UNKNOWN, AREA_EOI_MODE(%rdi)
+	jne	1f
+	mov	$X2APIC_ISR(GUEST_WAKE_VEC), %ecx
+	rdmsr
+	incq	AREA_EOI_RDMSRS(%rdi)
+	mov	$EOI_WRITE, %ecx
+	mov	$EOI_NEVER, %edx
+	bt	$(GUEST_WAKE_VEC % 32), %eax
+	cmovnc	%edx, %ecx
+	mov	%ecx, AREA_EOI_MODE(%rdi)
+1:	cmpl	$EOI_WRITE, AREA_EOI_MODE(%rdi)
+	jne	2f
+	mov	$X2APIC_EOI, %ecx
+	xor	%eax, %eax
+	xor	%edx, %edx
+	wrmsr
+	incq	AREA_EOI_WRMSRS(%rdi)
+2:	iretq
+
+/* Any exception. %rsi tells the VMM which op it was. */
+exception:
+	out	%al, $GUEST_PORT_FAULT
+	jmp	exception
+code_end:
+
+	.balign	4
+guest_code_bytes:
+	.long	code_end - guest_code
+guest_wake_offset:
+	.long	interrupt_wake - guest_code
+guest_fault_offset:
+	.long	exception - guest_code
+
+	.section .note.GNU-stack, "", @progbits

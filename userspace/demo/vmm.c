@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The VM and the control of its threads. */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "vmm_internal.h"
+
+/* Where VMX without unrestricted guest keeps its TSS (3 pages) and identity map: unused GPAs. */
+#define TSS_GPA		 0xfffbd000
+#define IDENTITY_MAP_GPA 0xfffbc000ULL
+
+#define MAX_CPUID_ENTRIES  1024
+#define THREAD_STACK_BYTES (256 * 1024)
+#define EXTRA_FILES	   64
+
+uint64_t vmm_clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+struct timespec vmm_to_timespec(uint64_t ns)
+{
+	return (struct timespec){ .tv_sec = (time_t)(ns / NS_PER_S),
+				  .tv_nsec = (long)(ns % NS_PER_S) };
+}
+
+void vmm_notify(struct vmm *vmm)
+{
+	/* It fails only if the counter is about to overflow: then it is readable anyway. */
+	if (eventfd_write(vmm->event_fd, 1))
+		return;
+}
+
+bool vmm_is_stopping(const struct vmm *vmm)
+{
+	return __atomic_load_n(&vmm->stopping, __ATOMIC_ACQUIRE);
+}
+
+void vmm_fail(struct vmm *vmm)
+{
+	pthread_mutex_lock(&vmm->lock);
+	vmm->failed = true;
+	pthread_mutex_unlock(&vmm->lock);
+	vmm_notify(vmm);
+}
+
+/* @cpu: the only CPU to run on, NULL: any. */
+static int create_thread(pthread_t *thread, const unsigned int *cpu, void *(*func)(void *),
+			 void *arg)
+{
+	cpu_set_t *set = NULL;
+	pthread_attr_t attr;
+	int ret;
+
+	ret = pthread_attr_init(&attr);
+	if (ret)
+		return -ret;
+	ret = pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
+	if (!ret && cpu) {
+		size_t set_bytes = CPU_ALLOC_SIZE(*cpu + 1UL);
+
+		set = CPU_ALLOC(*cpu + 1UL);
+		if (!set) {
+			ret = ENOMEM;
+			goto cleanup;
+		}
+		CPU_ZERO_S(set_bytes, set);
+		CPU_SET_S(*cpu, set_bytes, set);
+		ret = pthread_attr_setaffinity_np(&attr, set_bytes, set);
+	}
+	if (!ret)
+		ret = pthread_create(thread, &attr, func, arg);
+cleanup:
+	if (set)
+		CPU_FREE(set);
+	pthread_attr_destroy(&attr);
+	return -ret;
+}
+
+static int check_extension(const struct vmm *vmm, int extension)
+{
+	int ret = ioctl(vmm->kvm_fd, KVM_CHECK_EXTENSION, extension);
+
+	return ret < 0 ? 0 : ret;
+}
+
+static int open_kvm(struct vmm *vmm)
+{
+	int ret, version;
+
+	vmm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (vmm->kvm_fd < 0) {
+		ret = -errno;
+		switch (errno) {
+		case ENOENT:
+		case ENODEV:
+		case ENXIO:
+			warnx("no /dev/kvm: load kvm_intel or kvm_amd; if that fails, enable "
+			      "virtualization (VT-x, SVM) in the firmware, or nested "
+			      "virtualization if this is itself a VM");
+			break;
+		case EACCES:
+		case EPERM:
+			warnx("no permission for /dev/kvm: join the group kvm "
+			      "(usermod -aG kvm $USER, then log in again) or run as root");
+			break;
+		default:
+			warn("/dev/kvm");
+		}
+		return ret;
+	}
+	version = ioctl(vmm->kvm_fd, KVM_GET_API_VERSION, 0);
+	if (version != KVM_API_VERSION) {
+		warnx("/dev/kvm: API version %d instead of %d", version, KVM_API_VERSION);
+		return -ENOTSUP;
+	}
+	if (!check_extension(vmm, KVM_CAP_IMMEDIATE_EXIT) ||
+	    !check_extension(vmm, KVM_CAP_USER_MEMORY)) {
+		warnx("this KVM lacks KVM_CAP_IMMEDIATE_EXIT or KVM_CAP_USER_MEMORY");
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
+static int check_nr_vcpus(const struct vmm *vmm)
+{
+	int max = check_extension(vmm, KVM_CAP_MAX_VCPUS);
+	int max_id = check_extension(vmm, KVM_CAP_MAX_VCPU_ID);
+
+	if (max_id > 0 && max_id < max)
+		max = max_id;
+	if (max > 0 && vmm->config.max_vcpus > (unsigned int)max) {
+		warnx("%u vCPUs are more than this KVM's maximum, %d", vmm->config.max_vcpus, max);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* LAPICs in the kernel, if wanted and possible: without, the VM works too and HLT exits to us. */
+static int create_irqchip(struct vmm *vmm)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_X2APIC_API,
+		.args = { KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK },
+	};
+
+	if (!vmm->config.irqchip)
+		return 0;
+	if (!check_extension(vmm, KVM_CAP_IRQCHIP) || !check_extension(vmm, KVM_CAP_SIGNAL_MSI)) {
+		warnx("note: this KVM has no in-kernel irqchip; each HLT exits to userspace");
+		return 0;
+	}
+	if (ioctl(vmm->vm_fd, KVM_CREATE_IRQCHIP, 0)) {
+		warn("note: each HLT exits to userspace; KVM_CREATE_IRQCHIP");
+		return 0;
+	}
+	if (ioctl(vmm->vm_fd, KVM_ENABLE_CAP, &cap) && vmm->config.max_vcpus > 255) {
+		int ret = -errno;
+
+		warn("more than 255 vCPUs need KVM_CAP_X2APIC_API");
+		return ret;
+	}
+	vmm->irqchip = true;
+	return 0;
+}
+
+static int create_vm(struct vmm *vmm)
+{
+	uint64_t identity_map = IDENTITY_MAP_GPA;
+	int ret;
+
+	do
+		vmm->vm_fd = ioctl(vmm->kvm_fd, KVM_CREATE_VM, 0);
+	while (vmm->vm_fd < 0 && errno == EINTR);
+	if (vmm->vm_fd < 0) {
+		ret = -errno;
+		warn("KVM_CREATE_VM");
+		return ret;
+	}
+	if (check_extension(vmm, KVM_CAP_SET_IDENTITY_MAP_ADDR) &&
+	    ioctl(vmm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map)) {
+		ret = -errno;
+		warn("KVM_SET_IDENTITY_MAP_ADDR");
+		return ret;
+	}
+	if (check_extension(vmm, KVM_CAP_SET_TSS_ADDR) &&
+	    ioctl(vmm->vm_fd, KVM_SET_TSS_ADDR, TSS_GPA)) {
+		ret = -errno;
+		warn("KVM_SET_TSS_ADDR");
+		return ret;
+	}
+	return create_irqchip(vmm);
+}
+
+static int create_ram(struct vmm *vmm)
+{
+	struct kvm_userspace_memory_region region = { 0 };
+	void *ram;
+	int ret;
+
+	vmm->area_bytes = guest_area_bytes(vmm->config.max_ops);
+	vmm->ram_bytes = GUEST_AREAS + vmm->config.max_vcpus * vmm->area_bytes;
+	if (vmm->ram_bytes > GUEST_MMIO_START) {
+		warnx("%u vCPUs with scripts of %zu ops need more than %u MiB of guest memory",
+		      vmm->config.max_vcpus, vmm->config.max_ops, GUEST_MMIO_START >> 20);
+		return -E2BIG;
+	}
+	ram = mmap(NULL, vmm->ram_bytes, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (ram == MAP_FAILED) {
+		ret = -errno;
+		warn("guest memory");
+		return ret;
+	}
+	vmm->ram = ram;
+	guest_build(vmm->ram);
+
+	region.memory_size = vmm->ram_bytes;
+	region.userspace_addr = (uintptr_t)vmm->ram;
+	if (ioctl(vmm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region)) {
+		ret = -errno;
+		warn("KVM_SET_USER_MEMORY_REGION");
+		return ret;
+	}
+	return 0;
+}
+
+static int get_cpuid(struct vmm *vmm)
+{
+	size_t bytes = sizeof(*vmm->cpuid) + MAX_CPUID_ENTRIES * sizeof(vmm->cpuid->entries[0]);
+	int ret;
+
+	vmm->cpuid = calloc(1, bytes);
+	if (!vmm->cpuid) {
+		warnx("out of memory");
+		return -ENOMEM;
+	}
+	vmm->cpuid->nent = MAX_CPUID_ENTRIES;
+	if (ioctl(vmm->kvm_fd, KVM_GET_SUPPORTED_CPUID, vmm->cpuid)) {
+		ret = -errno;
+		warn("KVM_GET_SUPPORTED_CPUID");
+		return ret;
+	}
+	return 0;
+}
+
+/* Each vCPU is a descriptor; the usual soft limit, 1024, is too low for 1024 vCPUs. */
+static void raise_file_limit(const struct vmm *vmm)
+{
+	rlim_t want = vmm->config.max_vcpus + EXTRA_FILES;
+	struct rlimit limit;
+
+	/* Where this does not help, KVM_CREATE_VCPU says so. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= want)
+		return;
+	limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void ignore_signal(int signal)
+{
+	(void)signal;
+}
+
+static int set_up(struct vmm *vmm)
+{
+	struct sigaction kick = { .sa_handler = ignore_signal };
+	sigset_t kick_set;
+	int ret;
+
+	/* No SA_RESTART: the signal's whole purpose is to end KVM_RUN. */
+	sigaction(VMM_KICK_SIGNAL, &kick, NULL);
+	sigemptyset(&kick_set);
+	sigaddset(&kick_set, VMM_KICK_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &kick_set, NULL); /* whatever we have inherited */
+	raise_file_limit(vmm);
+
+	vmm->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vmm->event_fd < 0) {
+		ret = -errno;
+		warn("eventfd");
+		return ret;
+	}
+	vmm->vcpus = calloc(vmm->config.max_vcpus, sizeof(*vmm->vcpus));
+	if (!vmm->vcpus) {
+		warnx("out of memory");
+		return -ENOMEM;
+	}
+	ret = open_kvm(vmm);
+	if (!ret)
+		ret = check_nr_vcpus(vmm);
+	if (!ret)
+		ret = create_vm(vmm);
+	if (!ret)
+		ret = create_ram(vmm);
+	if (!ret)
+		ret = get_cpuid(vmm);
+	if (ret)
+		return ret;
+
+	ret = ioctl(vmm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (ret < (int)sizeof(struct kvm_run)) {
+		warn("KVM_GET_VCPU_MMAP_SIZE");
+		return -EINVAL;
+	}
+	vmm->run_bytes = (size_t)ret;
+	return 0;
+}
+
+int vmm_create(struct vmm **vmm_out, const struct vmm_config *config)
+{
+	struct vmm *vmm = calloc(1, sizeof(*vmm));
+	pthread_condattr_t attr;
+	int ret;
+
+	if (!vmm) {
+		warnx("out of memory");
+		return -ENOMEM;
+	}
+	vmm->config = *config;
+	vmm->kvm_fd = vmm->vm_fd = vmm->event_fd = -1;
+	vmm->hlt.shortest_ns = UINT64_MAX;
+	pthread_mutex_init(&vmm->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&vmm->cond, &attr);
+	pthread_condattr_destroy(&attr);
+
+	ret = set_up(vmm);
+	if (ret) {
+		vmm_destroy(vmm);
+		return ret;
+	}
+	*vmm_out = vmm;
+	return 0;
+}
+
+/* Once, and only if there is an HLT to wake from. */
+static int start_waker(struct vmm *vmm)
+{
+	int ret;
+
+	if (vmm->waker_created || !vmm->irqchip || vmm->hlt.shortest_ns == UINT64_MAX)
+		return 0;
+	ret = create_thread(&vmm->waker, NULL, waker_thread, vmm);
+	if (ret) {
+		warnx("creating the waker's thread: %s", strerror(-ret));
+		return ret;
+	}
+	vmm->waker_created = true;
+	return 0;
+}
+
+int vmm_add_vcpu(struct vmm *vmm, const struct script *script)
+{
+	unsigned int index = vmm->nr_vcpus, nr_pin = vmm->config.nr_pin;
+	const unsigned int *cpu = nr_pin ? &vmm->config.pin[index % nr_pin] : NULL;
+	struct vmm_vcpu *vcpu = &vmm->vcpus[index];
+	int ret;
+
+	if (index == vmm->config.max_vcpus) {
+		warnx("vCPU %u: only %u were announced", index, index);
+		return -EINVAL;
+	}
+	vcpu->vmm = vmm;
+	vcpu->index = index;
+	vcpu->area = (struct guest_area *)(vmm->ram + GUEST_AREAS + index * vmm->area_bytes);
+	ret = vcpu_create(vcpu, script);
+	if (ret)
+		goto failed;
+	ret = create_thread(&vcpu->thread, cpu, vcpu_thread, vcpu);
+	if (ret) {
+		if (ret == -EINVAL && cpu)
+			warnx("vCPU %u: cannot run on CPU %u: it is offline or not ours to use",
+			      index, *cpu);
+		else
+			warnx("vCPU %u: creating its thread: %s", index, strerror(-ret));
+		goto failed;
+	}
+	vcpu->thread_created = true;
+	__atomic_store_n(&vmm->nr_vcpus, index + 1, __ATOMIC_RELEASE);
+	return vmm->started ? start_waker(vmm) : 0;
+failed:
+	vcpu_destroy(vcpu);
+	return ret;
+}
+
+void vmm_wait_ready(struct vmm *vmm)
+{
+	pthread_mutex_lock(&vmm->lock);
+	while (vmm->nr_ready < vmm->nr_vcpus)
+		pthread_cond_wait(&vmm->cond, &vmm->lock);
+	pthread_mutex_unlock(&vmm->lock);
+}
+
+int vmm_start(struct vmm *vmm)
+{
+	int ret = start_waker(vmm);
+
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&vmm->lock);
+	vmm->started = true;
+	pthread_cond_broadcast(&vmm->cond);
+	pthread_mutex_unlock(&vmm->lock);
+	return 0;
+}
+
+/* Control */
+
+void vmm_open_gate(struct vmm *vmm)
+{
+	pthread_mutex_lock(&vmm->lock);
+	vmm->gate_openings++;
+	pthread_cond_broadcast(&vmm->cond);
+	pthread_mutex_unlock(&vmm->lock);
+}
+
+int vmm_event_fd(const struct vmm *vmm)
+{
+	return vmm->event_fd;
+}
+
+void vmm_get_state(struct vmm *vmm, struct vmm_state *state)
+{
+	unsigned int nr_at_gate = 0;
+
+	*state = (struct vmm_state){ 0 };
+	pthread_mutex_lock(&vmm->lock);
+	for (unsigned int i = 0; i < vmm->nr_vcpus; i++) {
+		const struct vmm_vcpu *vcpu = &vmm->vcpus[i];
+
+		state->nr_done += vcpu->done;
+		/* One that is released, but has not run yet, is no longer at the gate. */
+		nr_at_gate += vcpu->at_gate && vcpu->gates_passed >= vmm->gate_openings;
+	}
+	if (nr_at_gate && nr_at_gate + state->nr_done == vmm->nr_vcpus)
+		state->gate = vmm->gate_openings + 1;
+	state->failed = vmm->failed;
+	pthread_mutex_unlock(&vmm->lock);
+}
+
+void vmm_stop(struct vmm *vmm)
+{
+	pthread_mutex_lock(&vmm->lock);
+	__atomic_store_n(&vmm->stopping, true, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&vmm->cond);
+	pthread_mutex_unlock(&vmm->lock);
+
+	for (unsigned int i = 0; i < vmm->nr_vcpus; i++) {
+		struct vmm_vcpu *vcpu = &vmm->vcpus[i];
+
+		/* The flag is for a thread about to enter KVM_RUN, the signal for one inside. */
+		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);
+		if (vcpu->thread_created)
+			pthread_kill(vcpu->thread, VMM_KICK_SIGNAL);
+	}
+	for (unsigned int i = 0; i < vmm->nr_vcpus; i++) {
+		if (vmm->vcpus[i].thread_created)
+			pthread_join(vmm->vcpus[i].thread, NULL);
+		vmm->vcpus[i].thread_created = false;
+	}
+	if (vmm->waker_created)
+		pthread_join(vmm->waker, NULL);
+	vmm->waker_created = false;
+}
+
+void vmm_destroy(struct vmm *vmm)
+{
+	if (!vmm)
+		return;
+	vmm_stop(vmm);
+	for (unsigned int i = 0; i < vmm->nr_vcpus; i++)
+		vcpu_destroy(&vmm->vcpus[i]);
+	if (vmm->vm_fd >= 0)
+		close(vmm->vm_fd);
+	if (vmm->kvm_fd >= 0)
+		close(vmm->kvm_fd);
+	if (vmm->event_fd >= 0)
+		close(vmm->event_fd);
+	if (vmm->ram)
+		munmap(vmm->ram, vmm->ram_bytes);
+	free(vmm->cpuid);
+	free(vmm->vcpus);
+	pthread_cond_destroy(&vmm->cond);
+	pthread_mutex_destroy(&vmm->lock);
+	free(vmm);
+}
+
+unsigned int vmm_nr_vcpus(const struct vmm *vmm)
+{
+	return vmm->nr_vcpus;
+}
+
+const struct vmm_vcpu *vmm_vcpu(const struct vmm *vmm, unsigned int index)
+{
+	return &vmm->vcpus[index];
+}
+
+bool vmm_has_irqchip(const struct vmm *vmm)
+{
+	return vmm->irqchip;
+}
