@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Runs the tests: check.sh [unit|host|lint]; without an argument all of them, userspace also as an
+# ASan/UBSan build. Every test is a TAP producer under one runner, whose summary is the last word.
+set -eu
+cd "$(dirname "$0")/.."
+
+die() {
+	echo "iho: $*" >&2
+	exit 1
+}
+
+mount_missing() {
+	[ "$(id -u)" = 0 ] || return 0
+	[ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null || true
+}
+
+case ${1-all} in
+unit) what=unit ;;
+host) what=host ;;
+lint) what=lint ;;
+all) what=all ;;
+*) die "usage: check.sh [unit|host|lint]" ;;
+esac
+mount_missing
+export CMOCKA_MESSAGE_OUTPUT=TAP
+
+tests=()
+if [ $what = unit ] || [ $what = all ]; then
+	make --no-print-directory units
+	make --no-print-directory units SAN=1
+	for t in tests/unit/test_*.c; do
+		n=$(basename "$t" .c)
+		tests+=("build/tests/$n" "build/san/tests/$n")
+	done
+fi
+if [ $what = host ] || [ $what = all ]; then
+	make --no-print-directory programs
+	make --no-print-directory programs SAN=1
+	tests+=(tests/host/*.t)
+	# the same system tests once more with the sanitizers, but for the long ones
+	tests+=(tests/san/*.t)
+fi
+if [ $what = lint ] || [ $what = all ]; then
+	tests+=(tests/lint/*.t)
+fi
+# One after the other: the system tests measure shares of this machine's cores.
+exec prove --timer -e '' "${tests[@]}"

@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What can be said about the tree without running it.
+. "$(dirname "$0")/../tap.sh"
+
+files() { git ls-files -co --exclude-standard -- "$@" | while read -r f; do [ -f "$f" ] && echo "$f"; done; }
+
+mapfile -t c < <(files '*.c' '*.h' '*.S')
+mapfile -t sh < <(files '*.sh' '*.t' '.ci/run' Makefile)
+grep -L 'SPDX-License-Identifier: GPL-2.0' "${c[@]}" "${sh[@]}" >"$TMP/spdx"
+is "$(cat "$TMP/spdx")" "" "every source file has its SPDX line"
+wrong=$(files 'bpf/*.c' 'bpf/*.h' | xargs grep -L 'GPL-2.0-only'; files 'userspace/*.c' 'userspace/*.h' | xargs grep -L 'GPL-2.0-or-later')
+is "$wrong" "" "kernel side GPL-2.0-only, userspace GPL-2.0-or-later"
+is "$(grep -nE '[[:space:]]+$' "${c[@]}" "${sh[@]}" | head -5)" "" "no white space at line ends"
+is "$(for f in "${c[@]}"; do expand -t8 "$f" | awk -v f="$f" 'length>100{print f": "FNR}'; done | head -5)" "" "no line over 100 columns"
+is "$(for f in "${sh[@]}"; do case $f in Makefile) ;; *) bash -n "$f" 2>&1 ;; esac; done)" "" "shell scripts parse"
+
+# The one list of tracepoints and the programs agree
+listed=$(sed -n 's/^	X(\([a-z_]*\),.*/\1/p' bpf/events.h | sort)
+have=$(grep -oE '(int on_|BPF_PROG\(on_|(DRILL|COUNT|SHARED)_PROG\()[a-z_]+' bpf/iho.bpf.c | sed -E 's/.*(on_|PROG\()//' | grep -vx event | grep . | sort -u)
+is "$have" "$listed" "a program for every listed tracepoint, and none beside"
+
+if command -v cppcheck >/dev/null; then
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--suppress=missingIncludeSystem --suppress=unknownMacro -D_GNU_SOURCE -Iuserspace/lib \
+		userspace tests/unit >"$TMP/cppcheck" 2>&1
+	ok $? "cppcheck" || diag "$(head -20 "$TMP/cppcheck")"
+else
+	skip "no cppcheck" cppcheck
+fi
+for m in $(files '*.8' '*.1'); do
+	mandoc -T lint -W warning "$m" >"$TMP/man" 2>&1
+	ok $? "$m: mandoc has no warning" || diag "$(cat "$TMP/man")"
+	for o in $("$TOP" --help 2>/dev/null | grep -oE -- '--[a-z-]+' | sort -u); do
+		grep -qF -- "${o//-/\\-}" "$m" || diag "$m: $o is not described"
+	done >"$TMP/opts"
+	is "$(cat "$TMP/opts")" "" "$m: describes every option"
+done
+done_testing
