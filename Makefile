@@ -142,4 +142,9 @@ $(B)/tests/%: tests/unit/%.c $(B)/libiho.a
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes $< $(B)/libiho.a -lcmocka $(LIB_LIBS) -o $@
 
+$(B)/bench/%: tests/bench/%.c $(B)/libiho.a
+	$(call say,CC)
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@
+
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d

@@ -761,10 +761,9 @@ static void fill_losses(struct iho_report *r, const struct iho_snapshot *prev,
 	self->lost_waiters = now->loss[IHO_LOSS_WAITERS];
 	self->lost_nested = now->loss[IHO_LOSS_NESTED];
 	self->lost_read = now->loss[IHO_LOSS_READ];
-	self->lost = self->lost_no_slot + self->lost_storage + self->lost_shared +
-		     self->lost_waiters + self->lost_nested + self->lost_read +
-		     self->drill_overflow + self->exit_overflow + self->irq_overflow +
-		     self->interlopers_evicted + self->clock_back;
+	self->lost = self->lost_no_slot + self->lost_storage + self->lost_shared + self->lost_waiters +
+		     self->lost_nested + self->lost_read + self->drill_overflow +
+		     self->exit_overflow + self->irq_overflow + self->clock_back;
 }
 
 /* Guest and KVM can be told apart: seen to be so, or not yet seen on hardware that does. */

@@ -157,7 +157,11 @@ struct iho_self {
 	double bpf_share; /* of one core: ns per event times the events of this interval */
 	double snapshot_us; /* how long taking this report's snapshot took */
 	uint64_t events, events_delta;
-	uint64_t lost; /* sum of everything below except unpaired, torn and missed switches */
+	/*
+	 * The sum of all that follows down to clock_back, without interlopers_evicted: an interloper
+	 * that lost its place in the table is named less, its time stays in the bill.
+	 */
+	uint64_t lost;
 	uint64_t lost_no_slot, lost_storage, lost_shared, lost_waiters, lost_nested, lost_read;
 	uint64_t drill_overflow, exit_overflow, irq_overflow, interlopers_evicted;
 	uint64_t unpaired, clock_back, torn;
