@@ -137,7 +137,7 @@ static __always_inline __u64 vm_key(const void *kvm)
 	return k ^ (k >> 33);
 }
 
-/* ---------------------------------------------------------------------------- slots and threads */
+/* ---- slots and threads ---- */
 
 /* Takes a slot for a thread. Returns slot + 1, or 0. */
 static __noinline __u32 slot_take(struct task_struct *task, __u64 now, __u32 state, __u32 resume)
@@ -269,7 +269,7 @@ static __always_inline void identify(struct iho_slot *s, struct kvm_vcpu *vcpu)
 	s->vcpu_id = BPF_CORE_READ(vcpu, vcpu_id);
 }
 
-/* ------------------------------------------------------------------------------- entry and exit */
+/* ---- entry and exit ---- */
 
 SEC("raw_tp/kvm_entry")
 int on_kvm_entry(struct bpf_raw_tracepoint_args *ctx)
@@ -413,7 +413,7 @@ int on_kvm_vcpu_wakeup(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* ------------------------------------------------------------ drill-down, in the vCPU's thread */
+/* ---- drill-down, in the vCPU's thread ---- */
 
 #define DRILL_PROG(event, kind, value)                                                             \
 	SEC("raw_tp/" #event)                                                                      \
@@ -509,7 +509,7 @@ COUNT_PROG(kvm_dirty_ring_push)
 COUNT_PROG(kvm_dirty_ring_reset)
 COUNT_PROG(kvm_dirty_ring_exit)
 
-/* ------------------------------------------------------------- interrupts: counted for their VM */
+/* ---- interrupts: counted for their VM ---- */
 
 static __noinline int shared_add(__u64 key)
 {
@@ -595,7 +595,7 @@ int on_kvm_apicv_inhibit_changed(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------ scheduler */
+/* ---- scheduler ---- */
 
 SEC("tp_btf/sched_switch")
 int BPF_PROG(on_sched_switch, _Bool preempt, struct task_struct *prev, struct task_struct *next,
@@ -708,7 +708,7 @@ int BPF_PROG(on_sched_migrate_task, struct task_struct *p, int dest_cpu)
 	return 0;
 }
 
-/* -------------------------------------------------------------- interrupts on a vCPU's own core */
+/* ---- interrupts on a vCPU's own core ---- */
 
 SEC("raw_tp/irq_handler_entry")
 int on_irq_handler_entry(void *ctx)

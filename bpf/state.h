@@ -132,7 +132,7 @@ IHO_INLINE void iho_flush_pending(struct iho_slot *s)
 	}
 }
 
-/* -------------------------------------------------------------------------------- exit reasons */
+/* ---- exit reasons ---- */
 
 /*
  * Where a code is looked up first. VMX basic reasons are small numbers; SVM has intercepts below
@@ -205,7 +205,7 @@ IHO_NOINLINE __u32 iho_user_exit_find(struct iho_slot *s, __u32 code)
 	return i + 1;
 }
 
-/* ---------------------------------------------------------------------------------- kvm events */
+/* ---- kvm events ---- */
 
 /* KVM_RUN was called: the VMM's turn is over. */
 IHO_INLINE void iho_user_exit_end(struct iho_slot *s)
@@ -369,7 +369,7 @@ IHO_INLINE void iho_on_vcpu_wakeup(struct iho_slot *s, __u64 now, __u64 halt_ns,
 	iho_write_end(s);
 }
 
-/* ---------------------------------------------------------------------------- scheduler events */
+/* ---- scheduler events ---- */
 
 /* Adds a waiting vCPU to the list of a CPU whose run-queue lock is held. Returns 0, or -1: full. */
 IHO_INLINE int iho_wait_begin(struct iho_cpu *c, __u32 cpu, struct iho_slot *s, __u32 idx,
@@ -557,7 +557,7 @@ IHO_INLINE void iho_found_running(struct iho_slot *s, __u64 now, __u32 cpu)
 	iho_on_sched_in(s, now, cpu);
 }
 
-/* ----------------------------------------------------------------------------- interrupt events */
+/* ---- interrupt events ---- */
 
 /* An interrupt or softirq took `ns` of the core while the vCPU's thread owned it. */
 IHO_INLINE void iho_charge_hardirq(struct iho_slot *s, __u32 nr, __u64 ns)
@@ -591,7 +591,7 @@ IHO_INLINE void iho_charge_softirq(struct iho_slot *s, __u32 nr, __u64 ns)
 	q->count++;
 }
 
-/* ----------------------------------------------------------------------------------- drill-down */
+/* ---- drill-down ---- */
 
 IHO_INLINE __u32 iho_hash(__u64 key)
 {

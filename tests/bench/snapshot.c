@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * snapshot N: opens the collector, waits until it sees as many vCPUs as run, takes N snapshots and
- * prints {"vcpus":…,"snapshots":…,"median_us":…}. Under strace, the system calls of the snapshots are
+ * prints {"vcpus":N,"median_us":T,...}. Under strace, the system calls of the snapshots are
  * those between the two failing writes of "begin" and "end".
  */
 #include <stdio.h>
@@ -57,8 +57,8 @@ int main(int argc, char **argv)
 	}
 	mark("end");
 	qsort(us, n, sizeof(*us), by_value);
-	printf("{\"vcpus\":%d,\"snapshots\":%ld,\"median_us\":%.1f,\"p99_us\":%.1f}\n", r, n, us[n / 2],
-	       us[n * 99 / 100]);
+	printf("{\"vcpus\":%d,\"snapshots\":%ld,\"median_us\":%.1f,\"p99_us\":%.1f}\n", r, n,
+	       us[n / 2], us[n * 99 / 100]);
 	iho_collector_close(c);
 	free(us);
 	return r < 0;

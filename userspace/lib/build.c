@@ -8,7 +8,7 @@
 
 #define NSEC 1000000000ULL
 
-/* ------------------------------------------------------------------------------------ histograms */
+/* ---- histograms ---- */
 
 static uint64_t bucket_low(unsigned int b)
 {
@@ -39,7 +39,7 @@ uint64_t iho_hist_quantile(const uint64_t *hist, uint64_t max_ns, unsigned int p
 	return max_ns;
 }
 
-/* ------------------------------------------------------------------------------------------ rows */
+/* ---- rows ---- */
 
 static int by_total_exit(const void *a, const void *b)
 {
@@ -274,7 +274,7 @@ static int add_interlopers(struct iho_vcpu *v, struct iho_arena *a, const struct
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------ bill */
+/* ---- bill ---- */
 
 static const enum iho_bill bill_of[IHO_ST_MAX] = {
 	[IHO_ST_UNKNOWN] = IHO_BILL_UNACCOUNTED,
@@ -332,7 +332,7 @@ static void add_bill(struct iho_bill_ns *sum, const struct iho_bill_ns *b)
 	sum->wall_delta += b->wall_delta;
 }
 
-/* ----------------------------------------------------------------------------------------- vCPUs */
+/* ---- vCPUs ---- */
 
 static int build_vcpu(struct iho_vcpu *v, struct iho_arena *a, const struct iho_snap_vcpu *now,
 		      const struct iho_snap_vcpu *prev, const struct iho_vcpu_entry *entry,
@@ -386,7 +386,7 @@ static int build_vcpu(struct iho_vcpu *v, struct iho_arena *a, const struct iho_
 	return r;
 }
 
-/* ------------------------------------------------------------------------------------------- VMs */
+/* ---- VMs ---- */
 
 /* Sums of exits over a VM's vCPUs need the histograms, which the vCPUs' rows do not carry. */
 struct vm_exit {
@@ -761,9 +761,10 @@ static void fill_losses(struct iho_report *r, const struct iho_snapshot *prev,
 	self->lost_waiters = now->loss[IHO_LOSS_WAITERS];
 	self->lost_nested = now->loss[IHO_LOSS_NESTED];
 	self->lost_read = now->loss[IHO_LOSS_READ];
-	self->lost = self->lost_no_slot + self->lost_storage + self->lost_shared + self->lost_waiters +
-		     self->lost_nested + self->lost_read + self->drill_overflow +
-		     self->exit_overflow + self->irq_overflow + self->clock_back;
+	self->lost = self->lost_no_slot + self->lost_storage + self->lost_shared +
+		     self->lost_waiters + self->lost_nested + self->lost_read +
+		     self->drill_overflow + self->exit_overflow + self->irq_overflow +
+		     self->clock_back;
 }
 
 /* Guest and KVM can be told apart: seen to be so, or not yet seen on hardware that does. */

@@ -58,7 +58,10 @@ static uint64_t clock_ns(clockid_t id)
 	return t.tv_sec * NSEC + t.tv_nsec;
 }
 
-/* The device's name behind an interrupt number, from /proc/interrupts; asked once for each number. */
+/*
+ * The device's name behind an interrupt number, from /proc/interrupts; asked once for each
+ * number.
+ */
 static void irq_name(void *arg, unsigned int nr, char *buf, size_t len)
 {
 	struct iho_collector *c = arg;
@@ -131,7 +134,10 @@ static struct iho_vm_entry *add_vm(struct iho_collector *c, const struct iho_slo
 	return e;
 }
 
-/* A VM is named when its first vCPU shows up, and once more later: libvirt and exec take a moment. */
+/*
+ * A VM is named when its first vCPU shows up, and once more later: libvirt and exec take a
+ * moment.
+ */
 static int refresh_vms(struct iho_collector *c)
 {
 	const struct iho_snapshot *s = c->now;
@@ -210,7 +216,10 @@ static void recycle_slots(struct iho_collector *c)
 	}
 }
 
-/* vCPUs without a number are looked up in the kernel's list of files; ever less often if in vain. */
+/*
+ * vCPUs without a number are looked up in the kernel's list of files; ever less often if in
+ * vain.
+ */
 static void find_nameless(struct iho_collector *c)
 {
 	const struct iho_snapshot *s = c->now;
@@ -239,7 +248,10 @@ static bool shown(const struct iho_collector *c, pid_t pid)
 	return false;
 }
 
-/* Processes that ended leave their interrupt counters behind; a reused pid must not inherit them. */
+/*
+ * Processes that ended leave their interrupt counters behind; a reused pid must not inherit
+ * them.
+ */
 static void drop_dead_counters(struct iho_collector *c)
 {
 	struct iho_maps *m = &c->source.maps;
@@ -408,7 +420,10 @@ int iho_collector_report(struct iho_collector *c, const struct iho_report **out,
 	double interval_s = 0;
 	int r;
 
-	/* What was `now` becomes `prev`; before the first report there is nothing to compare with. */
+	/*
+	 * What was `now` becomes `prev`; before the first report there is nothing to compare
+	 * with.
+	 */
 	if (c->reports) {
 		c->prev = c->now;
 		c->now = old;
@@ -435,7 +450,7 @@ int iho_collector_report(struct iho_collector *c, const struct iho_report **out,
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------- features */
+/* ---- features ---- */
 
 static struct iho_feature *add_feature(struct iho_features *f, const char *name, bool present)
 {

@@ -23,7 +23,7 @@ struct iho_collector_options {
 	pid_t vm_pid; /* show only this process' VMs; 0 = all */
 	const char *vm_name; /* show only VMs of this name (exact); NULL = all */
 	/*
-	 * BPF run-time statistics cost some 30 ns an event while they are on, so they are on for one
+	 * BPF run-time statistics cost about 30 ns an event while they are on: they are on for one
 	 * report in ten, and the figure of that report is shown until the next. 0: never measure.
 	 */
 	unsigned int stats_every;
@@ -36,7 +36,7 @@ int iho_collector_open(struct iho_collector **out, const struct iho_collector_op
 void iho_collector_close(struct iho_collector *c);
 
 /*
- * Takes a snapshot and builds the report of the time since the one before. The snapshot itself makes
+ * Takes a snapshot and builds the report of the time since the last one. The snapshot itself makes
  * no system call; finding VMs, names and pinning does, and is done at most once a second.
  * The report is valid until the next call or the close.
  */

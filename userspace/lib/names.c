@@ -47,7 +47,7 @@ struct iho_names {
 	bool from_kernel;
 };
 
-/* ------------------------------------------------------------------------------ built-in tables */
+/* ---- built-in tables ---- */
 
 struct builtin {
 	uint32_t value;
@@ -95,7 +95,7 @@ static const struct builtin builtin_user[] = {
 #endif
 };
 
-/* -------------------------------------------------------------------------------- symbol tables */
+/* ---- symbol tables ---- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -178,7 +178,7 @@ static int symtab_build(struct symtab *t, const struct tep_print_flag_sym *kerne
 	return 0;
 }
 
-/* ------------------------------------------------------------------------- the kernel's formats */
+/* ---- the kernel's formats ---- */
 
 /*
  * libtraceevent (1.7.1 tried) reads all formats that we need, with their nested conditions, sums as
@@ -389,7 +389,7 @@ static int load_tables(struct iho_names *n)
 	return err;
 }
 
-/* ------------------------------------------------------------------------------------------ BTF */
+/* ---- BTF ---- */
 
 /* 0, -ENOENT if this BTF has no such enum, or -ENOMEM. */
 static int read_apicv_enum(struct iho_names *n, const struct btf *btf)
@@ -439,7 +439,7 @@ static int load_apicv(struct iho_names *n)
 	return err == -ENOENT ? 0 : err;
 }
 
-/* -------------------------------------------------------------------------------- the interface */
+/* ---- the interface ---- */
 
 int iho_names_open(struct iho_names **out, const char *tracefs)
 {

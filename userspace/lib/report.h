@@ -79,7 +79,10 @@ struct iho_interloper_row {
 	uint64_t total, delta;
 };
 
-/* Interrupts accepted for a VM: by the software APIC, by APICv/AVIC, as MSI, or set up as posted. */
+/*
+ * Interrupts accepted for a VM: by the software APIC, by APICv/AVIC, as MSI, or set up as
+ * posted.
+ */
 struct iho_accept_row {
 	enum iho_drill_kind kind;
 	uint32_t apicid;
@@ -158,7 +161,7 @@ struct iho_self {
 	double snapshot_us; /* how long taking this report's snapshot took */
 	uint64_t events, events_delta;
 	/*
-	 * The sum of all that follows down to clock_back, without interlopers_evicted: an interloper
+	 * The sum of what follows down to clock_back, without interlopers_evicted: an interloper
 	 * that lost its place in the table is named less, its time stays in the bill.
 	 */
 	uint64_t lost;

@@ -48,7 +48,10 @@ int iho_error_set(struct iho_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
-/* libbpf explains failures at length on stderr; a person gets one sentence, IHO_DEBUG=1 the rest. */
+/*
+ * libbpf explains failures at length on stderr; a person gets one sentence, IHO_DEBUG=1 the
+ * rest.
+ */
 static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
 	if (level == LIBBPF_DEBUG || !getenv("IHO_DEBUG"))

@@ -27,7 +27,7 @@ struct process {
 	size_t cmdline_len;
 };
 
-/* -------------------------------------------------------------------------------- reading files */
+/* ---- reading files ---- */
 
 /* Reads at most `size` - 1 bytes and terminates them. Returns how many, or a negative errno. */
 static ssize_t read_at(int dir, const char *path, int flags, char *buf, size_t size)
@@ -132,7 +132,7 @@ static const char *next_arg(const struct process *p, const char *arg)
 	return next && next < p->cmdline + p->cmdline_len ? next : NULL;
 }
 
-/* ------------------------------------------------------------------------------------- the text */
+/* ---- the text ---- */
 
 /*
  * The length of the valid UTF-8 character at `s`, 0 if it is none (Unicode, table 3-7). Our own,
@@ -203,7 +203,7 @@ static void set_name(struct iho_vm_id *out, const char *name)
 	out->name[at] = '\0';
 }
 
-/* ------------------------------------------------------------------------- names by kind of VMM */
+/* ---- names by kind of VMM ---- */
 
 /* Each gives an allocated name, or NULL. */
 
@@ -446,7 +446,7 @@ void iho_vm_identify(const char *proc, const char *libvirt_run, pid_t pid, struc
 	process_close(&p);
 }
 
-/* ------------------------------------------------------------------------------------- affinity */
+/* ---- affinity ---- */
 
 /* How many CPUs a list such as "0-3,8" names; -EINVAL if it is no such list. */
 static int count_cpus(const char *list)
@@ -528,7 +528,7 @@ cleanup:
 	return ret;
 }
 
-/* --------------------------------------------------------------------------- descriptors of KVM */
+/* ---- descriptors of KVM ---- */
 
 /*
  * Links are named by virt/kvm/kvm_main.c: "anon_inode:kvm-vm" and "anon_inode:kvm-vcpu:0". Counts

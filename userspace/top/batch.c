@@ -40,7 +40,7 @@ int iho_format_parse(const char *name, enum iho_format *f)
 	return -EINVAL;
 }
 
-/* ------------------------------------------------------------------------------------------ JSON */
+/* ---- JSON ---- */
 
 /* Names come from other processes' command lines: bytes that are not UTF-8 must not spoil the line.
  */
@@ -371,7 +371,7 @@ static int print_json(FILE *f, const struct iho_report *r)
 	return print_json_line(f, o);
 }
 
-/* ------------------------------------------------------------------------------------------- CSV */
+/* ---- CSV ---- */
 
 /* RFC 4180: quoted where it must be. Line ends stay plain, as every tool on this system expects. */
 static void csv_text(FILE *f, const char *s)
@@ -447,7 +447,7 @@ static int print_csv(FILE *f, const struct iho_report *r, bool first)
 	return 0;
 }
 
-/* ----------------------------------------------------------------------------------------- table */
+/* ---- table ---- */
 
 static double percent(uint64_t part, uint64_t whole)
 {
@@ -528,7 +528,7 @@ int iho_batch_print(FILE *f, enum iho_format format, const struct iho_report *r,
 	return ret;
 }
 
-/* -------------------------------------------------------------------------------------- features */
+/* ---- features ---- */
 
 static int print_features_json(FILE *f, const struct iho_features *features)
 {

@@ -362,7 +362,10 @@ static int run_screen(struct iho_collector *c, const struct options *o, const ch
 	return ret;
 }
 
-/* The first look at a VM that was named: is it there at all? Waits a moment for one just started. */
+/*
+ * The first look at a VM that was named: is it there at all? Waits a moment for one just
+ * started.
+ */
 static int check_vm(struct iho_collector *c, const struct options *o, struct iho_error *err)
 {
 	const struct iho_report *r;
