@@ -52,10 +52,10 @@ all: programs
 
 # Packages first, in a recursive make: what they bring (bpftool, headers) is needed by the rules.
 programs: deps-build
-	@$(MAKE) --no-print-directory -j$$(nproc) $(PROGRAMS) >&2
+	@$(MAKE) -s --no-print-directory -j$$(nproc) $(PROGRAMS) >&2
 
 units: programs
-	@$(MAKE) --no-print-directory -j$$(nproc) $(UNIT_BIN) >&2
+	@$(MAKE) -s --no-print-directory -j$$(nproc) $(UNIT_BIN) >&2
 
 deps-build deps-check deps-bench:
 	@packaging/deps.sh $(@:deps-%=%) >&2

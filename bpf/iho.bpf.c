@@ -97,6 +97,7 @@ struct found_vcpu {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* used for a moment, now and then */
 	__uint(max_entries, 16384);
 	__type(key, __u32); /* tid */
 	__type(value, struct found_vcpu);

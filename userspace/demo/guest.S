@@ -119,6 +119,7 @@ op_hlt:
 	add	%r9, %rax
 	mov	%rax, AREA_WAKE_TSC(%rdi)
 	sti
+hlt_insn:
 	hlt
 	cli
 	incq	DONE(OP_HLT)
@@ -177,12 +178,22 @@ op_done:
 	out	%al, $GUEST_PORT_DONE
 	jmp	op_done
 
-/* The wake-up interrupt. Only ever taken right behind op_hlt's HLT: %rax, %rcx, %rdx are free. */
+/*
+ * The wake-up interrupt. Meant to be taken right behind op_hlt's HLT, but an emulated hypervisor may
+ * repeat it anywhere (QEMU's SVM does, when its own loop is interrupted before the next #VMEXIT), so
+ * it keeps all registers, and an EOI too many does no harm.
+ */
 interrupt_wake:
+	push	%rax
+	push	%rcx
+	push	%rdx
 	lock btrl $0, AREA_PV_EOI(%rdi)
-	jc	2f
-	cmpl	$EOI_UNKNOWN, AREA_EOI_MODE(%rdi)
-	jne	1f
+	jnc	1f
+	/* A KVM that sets the bit wants an EOI whenever it is clear. */
+	movl	$EOI_WRITE, AREA_EOI_MODE(%rdi)
+	jmp	3f
+1:	cmpl	$EOI_UNKNOWN, AREA_EOI_MODE(%rdi)
+	jne	2f
 	mov	$X2APIC_ISR(GUEST_WAKE_VEC), %ecx
 	rdmsr
 	incq	AREA_EOI_RDMSRS(%rdi)
@@ -191,14 +202,25 @@ interrupt_wake:
 	bt	$(GUEST_WAKE_VEC % 32), %eax
 	cmovnc	%edx, %ecx
 	mov	%ecx, AREA_EOI_MODE(%rdi)
-1:	cmpl	$EOI_WRITE, AREA_EOI_MODE(%rdi)
-	jne	2f
+2:	cmpl	$EOI_WRITE, AREA_EOI_MODE(%rdi)
+	jne	3f
 	mov	$X2APIC_EOI, %ecx
 	xor	%eax, %eax
 	xor	%edx, %edx
 	wrmsr
 	incq	AREA_EOI_WRMSRS(%rdi)
-2:	iretq
+	/*
+	 * STI's hold was lost (QEMU's SVM loses it when a physical interrupt hits it), so the HLT is
+	 * still to come: ask for another wake-up at once, or it would never end.
+	 */
+3:	lea	hlt_insn(%rip), %rax
+	cmp	%rax, 24(%rsp)
+	jne	4f
+	movq	$1, AREA_WAKE_TSC(%rdi)
+4:	pop	%rdx
+	pop	%rcx
+	pop	%rax
+	iretq
 
 /* Any exception. %rsi tells the VMM which op it was. */
 exception:

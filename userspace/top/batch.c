@@ -347,7 +347,7 @@ static int print_json_line(FILE *f, json_t *o)
 
 	if (!o)
 		return -ENOMEM;
-	r = json_dumpf(o, f, JSON_COMPACT | JSON_REAL_PRECISION(9)) ? -EIO : 0;
+	r = json_dumpf(o, f, JSON_COMPACT | JSON_REAL_PRECISION(15)) ? -EIO : 0;
 	json_decref(o);
 	if (fputc('\n', f) == EOF)
 		r = -EIO;
