@@ -92,6 +92,7 @@ struct {
 struct found_vcpu {
 	__s32 vcpu_id;
 	__u32 state;
+	__u32 poll_limit_ns;
 	__u64 vm_key;
 };
 
@@ -266,6 +267,8 @@ static __always_inline void identify(struct iho_slot *s, struct kvm_vcpu *vcpu)
 	if (s->vcpu_id >= 0 || !vcpu)
 		return;
 	s->vm_key = vm_key(BPF_CORE_READ(vcpu, kvm));
+	if (!s->poll_next_ns && bpf_core_field_exists(vcpu->halt_poll_ns))
+		s->poll_limit_ns = s->poll_next_ns = BPF_CORE_READ(vcpu, halt_poll_ns);
 	IHO_BARRIER();
 	s->vcpu_id = BPF_CORE_READ(vcpu, vcpu_id);
 }
@@ -400,7 +403,7 @@ int on_kvm_halt_poll_ns(struct bpf_raw_tracepoint_args *ctx)
 	struct iho_slot *s = count_event(IHO_EV_kvm_halt_poll_ns);
 
 	if (s)
-		iho_on_halt_poll_ns(s, (__u32)ctx->args[2]);
+		iho_on_halt_poll_ns(s, (__u32)ctx->args[2], (__u32)ctx->args[3]);
 	return 0;
 }
 
@@ -631,12 +634,14 @@ int BPF_PROG(on_sched_switch, _Bool preempt, struct task_struct *prev, struct ta
 		if (s && s->tid == (__u32)prev->pid) {
 			if (s->wait_cpu)
 				iho_wait_end(c, s, idx - 1);
-			iho_found_running(s, now, cpu);
 			if (s->seq & 1) {
 				c->loss[IHO_LOSS_NESTED]++;
-			} else if (iho_on_sched_out(s, now, preempt, prev_state)) {
-				c->switch_ns = now;
-				iho_wait_begin(c, cpu, s, idx - 1, now);
+			} else {
+				iho_found_running(s, now, cpu);
+				if (iho_on_sched_out(s, now, preempt, prev_state)) {
+					c->switch_ns = now;
+					iho_wait_begin(c, cpu, s, idx - 1, now);
+				}
 			}
 		}
 	}
@@ -818,6 +823,8 @@ int find_vcpus(struct bpf_iter__task_file *ctx)
 	found.vcpu_id = BPF_CORE_READ(vcpu, vcpu_id);
 	found.state = state_now(vcpu);
 	found.vm_key = vm_key(kvm);
+	if (bpf_core_field_exists(vcpu->halt_poll_ns))
+		found.poll_limit_ns = BPF_CORE_READ(vcpu, halt_poll_ns);
 	bpf_map_update_elem(&found_vcpus, &tid, &found, BPF_ANY);
 
 	if (!bpf_core_field_exists(kvm->arch.apicv_inhibit_reasons))
@@ -870,6 +877,8 @@ int adopt_vcpus(struct bpf_iter__task *ctx)
 	if (!s || s->vcpu_id >= 0)
 		return 0;
 	s->vm_key = found->vm_key;
+	if (!s->poll_next_ns)
+		s->poll_limit_ns = s->poll_next_ns = found->poll_limit_ns;
 	IHO_BARRIER();
 	s->vcpu_id = found->vcpu_id;
 	return 0;

@@ -57,8 +57,9 @@ enum iho_isa { IHO_ISA_NONE, IHO_ISA_VMX, IHO_ISA_SVM };
 
 #define IHO_EXITS	  32 /* exit reasons of one vCPU; the last one collects the overflow */
 #define IHO_USER_EXITS	  32 /* likewise for KVM_EXIT_* */
-#define IHO_DRILLS	  256
+#define IHO_DRILLS	  512
 #define IHO_DRILL_PROBES  8
+#define IHO_DRILL_RARE	  8 /* an entry seen so rarely gives way to a new one */
 #define IHO_TASKS	  16
 #define IHO_HARDIRQS	  8
 #define IHO_SOFTIRQS	  10 /* NR_SOFTIRQS of linux/interrupt.h */
@@ -90,7 +91,12 @@ struct iho_user_exit {
 	__u64 max_ns;
 };
 
-/* The drill-down tables: one open-addressed table per vCPU, the kind is part of the key. */
+/*
+ * The drill-down: one open-addressed table per vCPU, the kind is part of the key. Where it is
+ * crowded, what was seen only a few times gives way: a booting Linux asks for 256 CPUID leaves in
+ * search of its hypervisor, and these must not keep the ports and registers out that it uses from
+ * then on.
+ */
 enum iho_drill_kind {
 	IHO_DRILL_NONE,
 	IHO_DRILL_PIO, /* port << 1 | write */
@@ -212,7 +218,7 @@ struct iho_slot {
 	__u64 clock_back; /* an event older than the one before it */
 	__u64 exit_overflow; /* exits beyond IHO_EXITS reasons */
 	__u64 user_overflow;
-	__u64 drill_overflow[IHO_DRILL_MAX];
+	__u64 drill_overflow[IHO_DRILL_MAX]; /* events without a row of their own (any more) */
 	__u64 task_evicted_ns; /* interloper time whose task lost its place in the table */
 	__u64 task_evicted;
 	__u64 irq_overflow;

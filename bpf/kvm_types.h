@@ -107,6 +107,7 @@ struct kvm_vcpu {
 	struct mutex mutex;
 	struct rcuwait wait;
 	struct pid *pid;
+	unsigned int halt_poll_ns;
 } __core;
 
 /* arch/x86/kvm/vmx: the exit reason lies in vcpu_vmx itself until 6.15, in struct vcpu_vt after. */

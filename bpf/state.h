@@ -323,9 +323,11 @@ IHO_INLINE void iho_on_userspace_exit(struct iho_slot *s, __u64 now, __u32 reaso
 	iho_write_end(s);
 }
 
-IHO_INLINE void iho_on_halt_poll_ns(struct iho_slot *s, __u32 limit_ns)
+/* KVM changes how long it polls; this comes inside a halt that still went by the old limit. */
+IHO_INLINE void iho_on_halt_poll_ns(struct iho_slot *s, __u32 new_ns, __u32 old_ns)
 {
-	s->poll_next_ns = limit_ns;
+	s->poll_limit_ns = old_ns;
+	s->poll_next_ns = new_ns;
 }
 
 /*
@@ -593,9 +595,41 @@ IHO_INLINE void iho_charge_softirq(struct iho_slot *s, __u32 nr, __u64 ns)
 
 /* ---- drill-down ---- */
 
+/* The kind is in the highest byte: it is folded down, or the product's bits 40-47 miss it. */
 IHO_INLINE __u32 iho_hash(__u64 key)
 {
+	key ^= key >> 32;
 	return (__u32)((key * 0x9e3779b97f4a7c15ULL) >> 40);
+}
+
+/* No place is free: a rare neighbour gives up his, or the event stays without a row. */
+IHO_NOINLINE int iho_drill_replace(struct iho_slot *s, __u64 key)
+{
+	__u32 h = iho_hash(key), kind = IHO_DRILL_KIND(key);
+	struct iho_drill *min = NULL;
+	__u64 min_count = IHO_DRILL_RARE + 1;
+
+	for (__u32 i = 0; i < IHO_DRILL_PROBES; i++) {
+		struct iho_drill *d = &s->drill[(h + i) & (IHO_DRILLS - 1)];
+
+		if (d->count >= min_count)
+			continue;
+		min = d;
+		min_count = d->count;
+	}
+	if (min) {
+		kind = IHO_DRILL_KIND(min->key);
+		*(volatile __u64 *)&min->key = 0;
+		IHO_BARRIER();
+		min->count = 1;
+		IHO_BARRIER();
+		min->key = key;
+	} else {
+		min_count = 1;
+	}
+	if (kind < IHO_DRILL_MAX)
+		s->drill_overflow[kind] += min_count;
+	return 0;
 }
 
 IHO_INLINE void iho_drill_add(struct iho_slot *s, __u32 kind, __u64 value)
@@ -617,8 +651,7 @@ IHO_INLINE void iho_drill_add(struct iho_slot *s, __u32 kind, __u64 value)
 			return;
 		}
 	}
-	if (kind < IHO_DRILL_MAX)
-		s->drill_overflow[kind]++;
+	iho_drill_replace(s, key);
 }
 
 #endif /* IHO_STATE_H */

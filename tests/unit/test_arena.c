@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Memory that is given back all at once: aligned, zeroed, never shared, used again after a reset. */
+/* Memory that is given back all at once: aligned, zeroed, not shared, used again after a reset. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -179,9 +179,9 @@ op_done:
 	jmp	op_done
 
 /*
- * The wake-up interrupt. Meant to be taken right behind op_hlt's HLT, but an emulated hypervisor may
- * repeat it anywhere (QEMU's SVM does, when its own loop is interrupted before the next #VMEXIT), so
- * it keeps all registers, and an EOI too many does no harm.
+ * The wake-up interrupt. Meant to be taken right behind op_hlt's HLT, but an emulated hypervisor
+ * may repeat it anywhere (QEMU's SVM does, when its own loop is interrupted before the next
+ * #VMEXIT), so it keeps all registers, and an EOI too many does no harm.
  */
 interrupt_wake:
 	push	%rax
@@ -210,8 +210,8 @@ interrupt_wake:
 	wrmsr
 	incq	AREA_EOI_WRMSRS(%rdi)
 	/*
-	 * STI's hold was lost (QEMU's SVM loses it when a physical interrupt hits it), so the HLT is
-	 * still to come: ask for another wake-up at once, or it would never end.
+	 * STI's hold was lost (QEMU's SVM loses it when a physical interrupt hits it), so the HLT
+	 * is still to come: ask for another wake-up at once, or it would never end.
 	 */
 3:	lea	hlt_insn(%rip), %rax
 	cmp	%rax, 24(%rsp)

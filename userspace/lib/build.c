@@ -45,14 +45,18 @@ static int by_total_exit(const void *a, const void *b)
 {
 	const struct iho_exit_row *x = a, *y = b;
 
-	return x->total < y->total ? 1 : x->total > y->total ? -1 : (int)x->code - (int)y->code;
+	if (x->total != y->total)
+		return x->total < y->total ? 1 : -1;
+	return x->code < y->code ? -1 : x->code > y->code;
 }
 
 static int by_total_user(const void *a, const void *b)
 {
 	const struct iho_user_row *x = a, *y = b;
 
-	return x->total < y->total ? 1 : x->total > y->total ? -1 : (int)x->code - (int)y->code;
+	if (x->total != y->total)
+		return x->total < y->total ? 1 : -1;
+	return x->code < y->code ? -1 : x->code > y->code;
 }
 
 static int by_kind_total_drill(const void *a, const void *b)
@@ -373,6 +377,7 @@ static int build_vcpu(struct iho_vcpu *v, struct iho_arena *a, const struct iho_
 	v->user_overflow = s->user_overflow;
 	v->irq_overflow = s->irq_overflow;
 	v->interlopers_evicted = s->task_evicted;
+	v->interlopers_evicted_ns = s->task_evicted_ns;
 	for (int i = 0; i < IHO_DRILL_MAX; i++)
 		v->drill_overflow[i] = s->drill_overflow[i];
 
@@ -683,19 +688,6 @@ static bool wanted(const struct iho_directory *d, const struct iho_vm_entry *e)
 	return !d->only_name || !strcmp(d->only_name, e->id.name);
 }
 
-static const struct iho_snap_vcpu *same_vcpu(const struct iho_snapshot *prev, unsigned int i,
-					     const struct iho_slot *s)
-{
-	const struct iho_snap_vcpu *p;
-
-	if (!prev || i >= prev->n_slots)
-		return NULL;
-	p = &prev->vcpu[i];
-	if (!p->used || p->slot->tid != s->tid || p->slot->core.first_ns != s->core.first_ns)
-		return NULL;
-	return p;
-}
-
 static struct vm_build *build_of(struct vm_build *b, size_t n, const struct iho_vm_entry *e)
 {
 	for (size_t i = 0; i < n; i++)
@@ -738,7 +730,7 @@ static void fill_losses(struct iho_report *r, const struct iho_snapshot *prev,
 
 		if (!now->vcpu[i].used)
 			continue;
-		p = same_vcpu(prev, i, s);
+		p = iho_snapshot_same(prev, i, s);
 		for (int k = 0; k < IHO_EV_MAX; k++) {
 			self->events += s->events[k];
 			before += p ? p->slot->events[k] : 0;
@@ -847,7 +839,8 @@ int iho_report_build(struct iho_report *r, struct iho_arena *a, const struct iho
 		if (!b)
 			continue;
 		v = &b->vm->vcpus[b->vm->n_vcpus++];
-		ret = build_vcpu(v, a, &now->vcpu[i], same_vcpu(prev, i, s), &d->vcpu[i], d);
+		ret = build_vcpu(v, a, &now->vcpu[i], iho_snapshot_same(prev, i, s), &d->vcpu[i],
+				 d);
 		if (ret)
 			return ret;
 		vm_add_exits(b, v, s);

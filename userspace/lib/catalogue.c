@@ -133,10 +133,11 @@ void iho_drill_describe(enum iho_drill_kind kind, uint64_t value, char *buf, siz
 		snprintf(buf, len, "vector %" PRIu64 " %s", f.number, iho_exception_name(f.number));
 		break;
 	case IHO_DRILL_IPI:
-		snprintf(buf, len, "vector %" PRIu64 "%s", f.number, modes[f.delivery_mode]);
+		snprintf(buf, len, "vector %" PRIu64 " (0x%02" PRIx64 ")%s", f.number, f.number,
+			 modes[f.delivery_mode]);
 		break;
 	default:
-		snprintf(buf, len, "vector %" PRIu64, f.number);
+		snprintf(buf, len, "vector %" PRIu64 " (0x%02" PRIx64 ")", f.number, f.number);
 		break;
 	}
 }

@@ -431,8 +431,10 @@ int iho_collector_report(struct iho_collector *c, const struct iho_report **out,
 	}
 	r = iho_snapshot_take(c->now, &c->source.maps);
 	end = clock_ns(CLOCK_MONOTONIC);
-	if (!r)
+	if (!r) {
+		iho_snapshot_carry(c->now, c->prev);
 		r = housekeeping(c);
+	}
 	if (c->prev)
 		interval_s = (c->now->now_ns - c->prev->now_ns) / 1e9;
 	iho_arena_reset(&c->arena);

@@ -118,7 +118,8 @@ struct iho_vcpu {
 	uint32_t ple_window;
 	/* losses of this vCPU */
 	uint64_t unpaired, clock_back, torn, missed_switches;
-	uint64_t exit_overflow, user_overflow, irq_overflow, interlopers_evicted;
+	uint64_t exit_overflow, user_overflow, irq_overflow;
+	uint64_t interlopers_evicted, interlopers_evicted_ns;
 	uint64_t drill_overflow[IHO_DRILL_MAX];
 };
 
@@ -161,7 +162,7 @@ struct iho_self {
 	double snapshot_us; /* how long taking this report's snapshot took */
 	uint64_t events, events_delta;
 	/*
-	 * The sum of what follows down to clock_back, without interlopers_evicted: an interloper
+	 * The sum of the lost_... and ..._overflow and clock_back. Not interlopers_evicted: one
 	 * that lost its place in the table is named less, its time stays in the bill.
 	 */
 	uint64_t lost;

@@ -99,8 +99,7 @@ static int copy_slot(struct iho_snap_vcpu *v, const struct iho_slot *src)
 	v->slot->n_exits = n;
 	if (v->slot->n_user_exits > IHO_USER_EXITS)
 		v->slot->n_user_exits = IHO_USER_EXITS;
-	if (!copy_core(v->slot, src))
-		v->torn++;
+	v->torn = !copy_core(v->slot, src);
 	/* A thread that ended has no state any more: its bill ends with it. */
 	v->now_ns = v->slot->life == IHO_GONE ? v->slot->core.since_ns : now_ns();
 	v->state = iho_bill_at(&v->slot->core, v->slot->wake_ns, v->slot->entry_seen, v->now_ns,
@@ -139,4 +138,39 @@ int iho_snapshot_take(struct iho_snapshot *s, const struct iho_maps *m)
 	memcpy(s->shared, m->shared, sizeof(s->shared));
 	memcpy(s->vms, m->vms, sizeof(s->vms));
 	return 0;
+}
+
+const struct iho_snap_vcpu *iho_snapshot_same(const struct iho_snapshot *prev, unsigned int idx,
+					      const struct iho_slot *slot)
+{
+	const struct iho_snap_vcpu *p;
+
+	if (!prev || idx >= prev->n_slots)
+		return NULL;
+	p = &prev->vcpu[idx];
+	if (!p->used || p->slot->tid != slot->tid ||
+	    p->slot->core.first_ns != slot->core.first_ns)
+		return NULL;
+	return p;
+}
+
+void iho_snapshot_carry(struct iho_snapshot *now, const struct iho_snapshot *prev)
+{
+	static const enum iho_state tentative[] = { IHO_ST_KVM, IHO_ST_GUEST_OR_KVM };
+
+	for (unsigned int i = 0; i < now->n_slots; i++) {
+		struct iho_snap_vcpu *v = &now->vcpu[i];
+		const struct iho_snap_vcpu *p;
+
+		p = v->used ? iho_snapshot_same(prev, i, v->slot) : NULL;
+		if (!p)
+			continue;
+		v->torn += p->torn;
+		/* the first sign of entries moves all undivided time, for good */
+		if (v->slot->entry_seen != p->slot->entry_seen)
+			continue;
+		for (unsigned int k = 0; k < sizeof(tentative) / sizeof(tentative[0]); k++)
+			if (v->time_ns[tentative[k]] < p->time_ns[tentative[k]])
+				v->time_ns[tentative[k]] = p->time_ns[tentative[k]];
+	}
 }

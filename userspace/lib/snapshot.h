@@ -13,7 +13,7 @@ struct iho_snap_vcpu {
 	uint64_t time_ns[IHO_ST_MAX]; /* the bill up to now, with the state that goes on */
 	uint64_t now_ns;
 	enum iho_state state;
-	uint32_t torn; /* copies of `core` that could not be taken as a whole */
+	uint32_t torn; /* copies of `core` that could not be taken as a whole, carried on */
 	bool used;
 };
 
@@ -31,6 +31,16 @@ struct iho_snapshot {
 struct iho_snapshot *iho_snapshot_new(unsigned int n_slots);
 void iho_snapshot_free(struct iho_snapshot *s);
 int iho_snapshot_take(struct iho_snapshot *s, const struct iho_maps *m);
+
+/* The same vCPU in an earlier snapshot; NULL if it was not there, or somebody else had its slot. */
+const struct iho_snap_vcpu *iho_snapshot_same(const struct iho_snapshot *prev, unsigned int idx,
+					      const struct iho_slot *slot);
+
+/*
+ * Takes over from the snapshot before what must not go back: the count of torn copies, and the
+ * time in KVM: a halt that polls looks like KVM's work until it is over, and then is none.
+ */
+void iho_snapshot_carry(struct iho_snapshot *now, const struct iho_snapshot *prev);
 
 /* The bill of a slot at `now`: what is billed so far, plus the state that goes on. */
 enum iho_state iho_bill_at(const struct iho_core *c, uint64_t wake_ns, bool splits, uint64_t now,

@@ -208,6 +208,7 @@ static json_t *vcpu_losses_json(const struct iho_vcpu *v)
 	put(o, "userspace_exit_overflow", v->user_overflow);
 	put(o, "irq_overflow", v->irq_overflow);
 	put(o, "interlopers_evicted", v->interlopers_evicted);
+	put(o, "interlopers_evicted_ns", v->interlopers_evicted_ns);
 	for (int i = 1; i < IHO_DRILL_MAX; i++)
 		if (v->drill_overflow[i])
 			put(drill, iho_drill_key(i), v->drill_overflow[i]);
