@@ -161,6 +161,7 @@ static __noinline __u32 slot_take(struct task_struct *task, __u64 now, __u32 sta
 	s->core.since_ns = now;
 	s->core.state = state;
 	s->core.resume = resume;
+	s->guessed = state != IHO_ST_UNKNOWN;
 	s->tgid = BPF_CORE_READ(task, tgid);
 	s->tid = BPF_CORE_READ(task, pid);
 	s->start_ns = BPF_CORE_READ(task, start_boottime);
@@ -189,9 +190,19 @@ static __noinline __u32 slot_of_current(__u64 now, __u32 create)
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct task_ref *ref = bpf_task_storage_get(&task_refs, task, NULL, 0);
 
+	struct iho_slot *s;
+	__u32 idx;
+
 	if (ref)
 		return ref->idx;
-	return create ? slot_take(task, now, IHO_ST_UNKNOWN, IHO_ST_UNKNOWN) : 0;
+	if (!create)
+		return 0;
+	idx = slot_take(task, now, IHO_ST_UNKNOWN, IHO_ST_UNKNOWN);
+	s = idx ? iho_slot_at(idx - 1) : NULL;
+	/* Taking the slot took time of its own: the bill starts when that is over. */
+	if (s && s->core.state == IHO_ST_UNKNOWN && s->core.since_ns == now)
+		s->core.first_ns = s->core.since_ns = bpf_ktime_get_ns();
+	return idx;
 }
 
 /*
@@ -293,17 +304,6 @@ int on_kvm_entry(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-static __always_inline void exit_event(__u64 now, struct kvm_vcpu *vcpu, __u32 isa, __u32 code)
-{
-	struct iho_slot *s = vcpu_slot();
-
-	if (!s)
-		return;
-	identify(s, vcpu);
-	s->events[IHO_EV_kvm_exit]++;
-	iho_on_exit(s, now, isa, code);
-}
-
 /* The raw arguments carry no reason: it is read where kvm's own tracepoint reads it. */
 static __always_inline int exit_code(struct kvm_vcpu *vcpu, __u32 isa, __u32 *code)
 {
@@ -334,16 +334,22 @@ int on_kvm_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct kvm_vcpu *vcpu = (struct kvm_vcpu *)ctx->args[0];
 	__u32 isa = (__u32)ctx->args[1], code = ~0u;
+	struct iho_slot *s;
 	__u64 now;
 
 	if (!collecting || !vcpu)
+		return 0;
+	s = vcpu_slot();
+	if (!s)
 		return 0;
 	now = bpf_ktime_get_ns();
 	if (exit_code(vcpu, isa, &code)) {
 		lose(IHO_LOSS_READ);
 		code = ~0u;
 	}
-	exit_event(now, vcpu, isa, code);
+	identify(s, vcpu);
+	s->events[IHO_EV_kvm_exit]++;
+	iho_on_exit(s, now, isa, code);
 	return 0;
 }
 
@@ -352,13 +358,18 @@ SEC("tp/kvm/kvm_exit")
 int exit_record(void *ctx)
 {
 	__u32 code = ~0u, isa = 0;
+	struct iho_slot *s;
 
 	if (!collecting)
+		return 0;
+	s = vcpu_slot();
+	if (!s)
 		return 0;
 	if (bpf_probe_read_kernel(&code, sizeof(code), ctx + exit_record_reason) ||
 	    bpf_probe_read_kernel(&isa, sizeof(isa), ctx + exit_record_isa))
 		lose(IHO_LOSS_READ);
-	exit_event(bpf_ktime_get_ns(), NULL, isa, code);
+	s->events[IHO_EV_kvm_exit]++;
+	iho_on_exit(s, bpf_ktime_get_ns(), isa, code);
 	return 0;
 }
 
@@ -445,7 +456,7 @@ int on_kvm_vcpu_wakeup(struct bpf_raw_tracepoint_args *ctx)
 DRILL_PROG(kvm_pio, IHO_DRILL_PIO, (__u64)ARG(1) << 1 | (ARG(0) & 1))
 DRILL_PROG(kvm_fast_mmio, IHO_DRILL_FAST_MMIO, ctx->args[0] >> 12)
 DRILL_PROG(kvm_msr, IHO_DRILL_MSR, (__u64)ARG(1) << 1 | (ARG(0) & 1))
-DRILL_PROG(kvm_cpuid, IHO_DRILL_CPUID, ARG(0))
+DRILL_PROG(kvm_cpuid, IHO_DRILL_CPUID, iho_cpuid_leaf(ARG(0)))
 DRILL_PROG(kvm_cr, IHO_DRILL_CR, (__u64)ARG(1) << 1 | (ARG(0) & 1))
 DRILL_PROG(kvm_hypercall, IHO_DRILL_HYPERCALL, ctx->args[0])
 DRILL_PROG(kvm_inj_virq, IHO_DRILL_INJ_VIRQ, ARG(0) & 0xff)

@@ -68,6 +68,7 @@ enum iho_isa { IHO_ISA_NONE, IHO_ISA_VMX, IHO_ISA_SVM };
 #define IHO_VMS		  1024
 #define IHO_COMM	  16
 #define IHO_CODE_OVERFLOW 0xfffffffeu /* the code of the entry that collects the overflow */
+#define IHO_CPUID_SCAN	  0x40000200u /* see iho_cpuid_leaf() */
 #define IHO_USER_ERROR	  0x10000u /* KVM_RUN failed: IHO_USER_ERROR | errno */
 
 /* One exit reason of one vCPU. Durations are the work for the guest (KVM and VMM): no halt, no
@@ -103,7 +104,7 @@ enum iho_drill_kind {
 	IHO_DRILL_MMIO, /* gfn << 1 | write */
 	IHO_DRILL_FAST_MMIO, /* gfn */
 	IHO_DRILL_MSR, /* index << 1 | write */
-	IHO_DRILL_CPUID, /* leaf */
+	IHO_DRILL_CPUID, /* leaf; iho_cpuid_leaf() */
 	IHO_DRILL_CR, /* number << 1 | write */
 	IHO_DRILL_HYPERCALL, /* number */
 	IHO_DRILL_PAGE_FAULT, /* error code */
@@ -211,6 +212,7 @@ struct iho_slot {
 	__u32 n_exits;
 	__u32 n_user_exits;
 	__u32 entry_seen; /* this host tells guest from KVM */
+	__u32 guessed; /* `state` was a guess when the slot was taken; no entry or exit since */
 
 	/* what went wrong with this vCPU's events */
 	__u64 unpaired_exits; /* an exit while KVM was already handling one */

@@ -253,8 +253,9 @@ IHO_INLINE void iho_on_entry(struct iho_slot *s, __u64 now)
 	iho_account(s, now);
 	iho_entry_seen(s, IHO_ST_KVM);
 	iho_flush_pending(s);
-	if (s->core.state == IHO_ST_GUEST)
+	if (s->core.state == IHO_ST_GUEST && !s->guessed)
 		s->unpaired_entries++;
+	s->guessed = 0;
 	if (s->cur_user)
 		iho_user_exit_end(s);
 	e = iho_cur_exit(s);
@@ -286,8 +287,9 @@ IHO_INLINE void iho_on_exit(struct iho_slot *s, __u64 now, __u32 isa, __u32 code
 	iho_entry_seen(s, IHO_ST_GUEST);
 	iho_flush_pending(s);
 	/* An entry was lost; the exit before stays counted, its duration is unknown. */
-	if (s->cur_exit || s->core.state == IHO_ST_KVM)
+	if (s->cur_exit || (s->core.state == IHO_ST_KVM && !s->guessed))
 		s->unpaired_exits++;
+	s->guessed = 0;
 	if (bucket < 256)
 		i = s->exit_idx[bucket];
 	if (!i)
@@ -652,6 +654,16 @@ IHO_INLINE void iho_drill_add(struct iho_slot *s, __u32 kind, __u64 value)
 		}
 	}
 	iho_drill_replace(s, key);
+}
+
+/*
+ * Linux looks for hypervisors at CPUID 0x40000000 and every 0x100 after it, up to 0x4000ff00: 256
+ * leaves, several times in each boot. Where none is in practice, they count as one: the first.
+ */
+IHO_INLINE __u32 iho_cpuid_leaf(__u32 leaf)
+{
+	return leaf >= IHO_CPUID_SCAN && leaf <= 0x4000ff00 && !(leaf & 0xff) ? IHO_CPUID_SCAN :
+										leaf;
 }
 
 #endif /* IHO_STATE_H */

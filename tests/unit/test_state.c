@@ -1849,7 +1849,7 @@ static void test_drill_one_value_of_every_kind(void **state)
 	}
 }
 
-/* Every event is in a row or in the overflow of its kind: nothing vanishes, nothing counts twice. */
+/* Every event is in a row or in the overflow of its kind: nothing vanishes or counts twice. */
 static void test_drill_overflow(void **state)
 {
 	static const enum iho_drill_kind kinds[] = { IHO_DRILL_PIO, IHO_DRILL_MSR, IHO_DRILL_MMIO };
@@ -1919,7 +1919,8 @@ static void test_drill_neighbourhood(void **state)
 		assert_int_equal(v->drill_overflow[IHO_DRILL_MSR], IHO_DRILL_RARE + 1);
 		for (unsigned int i = 0; i < IHO_DRILL_PROBES; i++)
 			if (i != 5)
-				assert_int_equal(drilled(IHO_DRILL_MSR, used[i]), IHO_DRILL_RARE + 1);
+				assert_int_equal(drilled(IHO_DRILL_MSR, used[i]),
+						 IHO_DRILL_RARE + 1);
 		assert_int_equal(drilled(IHO_DRILL_MSR, fresh), IHO_DRILL_RARE + 1);
 	}
 }
@@ -1936,6 +1937,39 @@ static void test_drill_after_a_scan(void **state)
 			iho_drill_add(v, IHO_DRILL_MSR, msr << 1);
 	for (uint32_t msr = 0; msr < 30; msr++)
 		assert_int_equal(drilled(IHO_DRILL_MSR, msr << 1), 100);
+}
+
+static void test_cpuid_leaf(void **state)
+{
+	(void)state;
+	for (uint32_t leaf = 0x40000000; leaf < 0x40010000; leaf += 0x100) {
+		assert_int_equal(iho_cpuid_leaf(leaf), leaf < 0x40000200 ? leaf : 0x40000200);
+		assert_int_equal(iho_cpuid_leaf(leaf + 1), leaf + 1);
+	}
+	assert_int_equal(iho_cpuid_leaf(0x40010000), 0x40010000);
+	assert_int_equal(iho_cpuid_leaf(7), 7);
+	assert_int_equal(iho_cpuid_leaf(0x80000000), 0x80000000);
+}
+
+/* Attached to a running vCPU: what it was doing was a guess, and the first event may not fit it. */
+static void test_guessed_state(void **state)
+{
+	(void)state;
+	fresh_slot(v, IHO_ST_KVM, 1);
+	v->guessed = 1;
+	vmx_exit(100, VMX_HLT);
+	entry(10);
+	vmx_exit(100, VMX_HLT);
+	assert_int_equal(v->unpaired_exits, 0);
+	vmx_exit(10, VMX_HLT);
+	assert_int_equal(v->unpaired_exits, 1);
+
+	fresh_slot(v, IHO_ST_GUEST, 1);
+	v->guessed = 1;
+	entry(10);
+	assert_int_equal(v->unpaired_entries, 0);
+	entry(10);
+	assert_int_equal(v->unpaired_entries, 1);
 }
 
 /* ---- random events ---- */
@@ -2439,6 +2473,8 @@ int main(void)
 		TEST(test_drill_overflow),
 		TEST(test_drill_neighbourhood),
 		TEST(test_drill_after_a_scan),
+		TEST(test_cpuid_leaf),
+		TEST(test_guessed_state),
 		TEST(test_random_lawful_life),
 		TEST(test_random_chaos),
 	};

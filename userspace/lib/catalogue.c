@@ -118,7 +118,8 @@ void iho_drill_describe(enum iho_drill_kind kind, uint64_t value, char *buf, siz
 		snprintf(buf, len, "MSR 0x%" PRIx64 " %s", f.number, f.write ? "write" : "read");
 		break;
 	case IHO_DRILL_CPUID:
-		snprintf(buf, len, "leaf 0x%" PRIx64, f.number);
+		snprintf(buf, len, "leaf 0x%" PRIx64 "%s", f.number,
+			 f.number == IHO_CPUID_SCAN ? " to 0x4000ff00, hypervisor search" : "");
 		break;
 	case IHO_DRILL_CR:
 		snprintf(buf, len, "CR%" PRIu64 " %s", f.number, f.write ? "write" : "read");
