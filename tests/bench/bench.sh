@@ -182,7 +182,8 @@ for n in "${NAMES[@]}"; do
 	printf '%-40s %12.3f %16s\n' "$(label "$n")" "$(median "${OUT[$n]}")" "$(spread "${OUT[$n]}")"
 done
 [ -n "$WHY" ] && echo "not measured: $WHY"
-printf '\n%-52s %s\n' "BPF, ns per event (bpf_stats)" "$NS" \
+echo
+printf '%-52s %s\n' "BPF, ns per event (bpf_stats)" "$(printf %.0f "$NS")" \
 	"BPF, ns per round trip to the VMM, all its events" "$PER_EXIT ($EVENTS events, $EXITS exits)" \
 	"snapshot of 256 vCPUs" "$(jq -r '"\(.median_us) us median, \(.p99_us) us p99, \(.vcpus) vCPUs"' <<<"$SNAP")" \
 	"system calls of 1000 snapshots (strace)" "$CALLS" \

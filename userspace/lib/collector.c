@@ -3,6 +3,7 @@
  * The collector: a source, two snapshots, and what must be asked of the system beside them.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -380,6 +381,9 @@ int iho_collector_open(struct iho_collector **out, const struct iho_collector_op
 	c->dir.hw = c->probe.hw_vmx || c->probe.hw_svm;
 	c->dir.only_pid = opts->vm_pid;
 	c->dir.only_name = opts->vm_name;
+	/* The kernel's BTF takes megabytes, and was only needed to get here. */
+	iho_probe_free(&c->probe);
+	malloc_trim(0);
 	*out = c;
 	return 0;
 
