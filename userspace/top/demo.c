@@ -55,7 +55,7 @@ static int demo_path(char *buf, size_t len)
 	slash = strrchr(buf, '/');
 	if (!slash || (size_t)(slash - buf) + sizeof("/iho-demo") > len)
 		return -ENAMETOOLONG;
-	strcpy(slash, "/iho-demo");
+	memcpy(slash, "/iho-demo", sizeof("/iho-demo"));
 	return access(buf, X_OK) ? -errno : 0;
 }
 
@@ -100,7 +100,7 @@ static int read_line(int fd, char *buf, size_t len)
 
 int iho_demo_start(pid_t *pid, struct iho_error *err)
 {
-	char path[PATH_MAX], line[400];
+	char path[PATH_MAX], line[400] = "";
 	int fds[2], r = demo_path(path, sizeof(path));
 
 	if (r)

@@ -142,7 +142,7 @@ static const char *next_char(const struct terminal *t, const char *s, mbstate_t 
 		*wc = L'?';
 	}
 	*columns = iswprint((wint_t)*wc) ? wcwidth(*wc) : 0;
-	if (*columns < 1) {
+	if (*columns < 1 || (t->ascii && *wc > 0x7e)) {
 		*wc = L'?';
 		*columns = 1;
 	}
@@ -183,7 +183,7 @@ int text_columns(const struct terminal *t, const char *text)
 /* The text in at most `w` columns, with a mark where it was cut. Returns its columns. */
 static int fit(const struct terminal *t, const char *text, int w, wchar_t *wide)
 {
-	const wchar_t *mark = t->utf8 ? L"…" : L"..";
+	const wchar_t *mark = t->ascii ? L".." : L"…";
 	int mark_columns = (int)wcslen(mark), columns;
 
 	if (to_wide(t, text, w, wide, &columns))

@@ -17,7 +17,7 @@ static void get_what(const struct ui *ui, const struct item *it, int arg, struct
 	if (it->id.type == ROW_ACCEPT) {
 		const struct iho_accept_row *row = it->row;
 
-		cell_text(c, "vector 0x%02x (%u) at APIC ID %u", row->vector, row->vector,
+		cell_text(c, "vector %u (0x%02x) at APIC ID %u", row->vector, row->vector,
 			  row->apicid);
 	} else {
 		const struct iho_drill_row *row = it->row;

@@ -94,11 +94,21 @@ static void add_loss(struct list *l, const char *what, uint64_t n)
 	list_text(l, ITEM_LINE, n ? ST_BAD : ST_TEXT, "  %-48s %" PRIu64, what, n);
 }
 
+static void add_strip(struct ui *ui, struct list *l)
+{
+	list_text(l, ITEM_LINE, ST_SECTION, "The lines above the keys");
+	list_wrapped(ui, l, ST_TEXT, "  ",
+		     "self: CPU share of iho-top, of one core. BPF: what its programs cost an event, "
+		     "and of one core. events: all that were counted. lost, unpaired, overflow, no "
+		     "slot and, where there are any, missed switches: see below. source: where the "
+		     "numbers come from. missing: what this host cannot show.");
+}
+
 /* Every counter of what was lost, also the zeros: nothing is dropped in silence. */
 static void add_losses(struct list *l, const struct iho_self *s)
 {
 	list_text(l, ITEM_LINE, ST_SECTION, "Lost, since attach");
-	add_loss(l, "lost in all (everything but the last two)", s->lost);
+	add_loss(l, "lost in all, the sum of these:", s->lost);
 	add_loss(l, "events of vCPUs without a slot", s->lost_no_slot);
 	add_loss(l, "kernel refused task storage", s->lost_storage);
 	add_loss(l, "no room in the interrupt tables", s->lost_shared);
@@ -108,10 +118,12 @@ static void add_losses(struct list *l, const struct iho_self *s)
 	add_loss(l, "ports, pages, registers... beyond the tables", s->drill_overflow);
 	add_loss(l, "exits beyond the table of reasons", s->exit_overflow);
 	add_loss(l, "IRQs beyond the table of interlopers", s->irq_overflow);
-	add_loss(l, "tasks that lost their place as interlopers", s->interlopers_evicted);
 	add_loss(l, "events older than the one before", s->clock_back);
+	list_text(l, ITEM_LINE, ST_SECTION, "Not lost, but known less well, since attach");
 	add_loss(l, "entries or exits without their counterpart", s->unpaired);
 	add_loss(l, "snapshots of a vCPU that could not be consistent", s->torn);
+	add_loss(l, "threads found running without a reported switch", s->missed_switches);
+	add_loss(l, "tasks that lost their place as interlopers", s->interlopers_evicted);
 }
 
 static void add_self(struct list *l, const struct iho_self *s)
@@ -140,6 +152,7 @@ static void build(struct ui *ui, struct list *l)
 	size_t i;
 
 	add_keys(ui, l);
+	add_strip(ui, l);
 	list_text(l, ITEM_LINE, ST_SECTION, "What this host cannot show");
 	list_wrapped(ui, l, ui->r->missing[0] ? ST_WARN : ST_TEXT, "  ",
 		     ui->r->missing[0] ? ui->r->missing : "Nothing is missing.");

@@ -43,8 +43,8 @@ static void add_apicv(struct list *l, const struct iho_vm_report *vm)
 
 	snprintf(text, sizeof(text), "  %s: %s", vm->name, a->text[0] ? a->text : "not known");
 	apicv_row(l, vm, 0, a->state < ARRAY_SIZE(styles) ? styles[a->state] : ST_TEXT, text);
-	if (a->state == IHO_APICV_UNKNOWN)
-		return;
+	if (a->state == IHO_APICV_UNKNOWN || a->state == IHO_APICV_OFF)
+		return; /* off for good: there is no since and no change */
 	if (a->since_s < 0)
 		snprintf(since, sizeof(since), "since before we looked");
 	else

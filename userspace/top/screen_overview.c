@@ -271,7 +271,9 @@ static void build(struct ui *ui, struct list *l)
 	if (ui->set->tree)
 		add_tree(ui, l);
 	if (!ui->r->n_vms)
-		list_text(l, ITEM_LINE, ST_DIM, " No VM runs on this host.");
+		list_wrapped(ui, l, ST_DIM, " ",
+			     "No VM runs on this host. One that starts is shown here at once; "
+			     "iho-top --demo starts a small one to look at.");
 }
 
 static bool on_key(struct ui *ui, int key)

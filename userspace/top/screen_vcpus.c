@@ -369,13 +369,20 @@ static void add_bill(struct ui *ui, struct list *l, const struct iho_bill_ns *b)
 static void by_build(struct ui *ui, struct list *l)
 {
 	const struct iho_vcpu *vcpu = ui->vcpu;
+	char others[24];
 	size_t i, from;
 
 	if (!vcpu) {
 		list_text(l, ITEM_LINE, ST_DIM, " This vCPU is gone. Esc goes back.");
 		return;
 	}
-	list_text(l, ITEM_SECTION, ST_SECTION, "Who had its core while it wanted to run");
+	format_ns(vcpu->interlopers_evicted_ns, !ui_ascii(ui), others, sizeof(others));
+	if (vcpu->interlopers_evicted)
+		list_text(l, ITEM_SECTION, ST_SECTION,
+			  "Who had its core while it wanted to run (table full: %s of others)",
+			  others);
+	else
+		list_text(l, ITEM_SECTION, ST_SECTION, "Who had its core while it wanted to run");
 	from = l->n;
 	for (i = 0; i < vcpu->interloper_rows.n; i++) {
 		struct item *it = list_add(l, ITEM_ROW);

@@ -299,6 +299,7 @@ int term_open(struct terminal *t, struct iho_error *err)
 		return refuse(err, -ENOTTY, "the screen needs a terminal; -b works without one");
 	setlocale(LC_CTYPE, "");
 	t->utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
+	t->ascii = !t->utf8;
 	rc = check_terminfo(err);
 	if (rc)
 		return rc;

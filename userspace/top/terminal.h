@@ -36,6 +36,7 @@ enum style {
 
 struct terminal {
 	bool utf8; /* the locale can show more than ASCII */
+	bool ascii; /* ... but is not to, or cannot */
 	bool has_colours; /* the terminal has them and NO_COLOR does not forbid them */
 	bool colours; /* ... and the theme uses them */
 	attr_t attr[ST_MAX];

@@ -18,6 +18,7 @@
 #define MAX_KEYS 256 /* taken between two redraws, so that a paste cannot stop the screen */
 #define KEY_ESC	 27
 #define MAX_MENU 32
+#define LOW_ROWS 20 /* below, lines are for the table */
 
 const struct screen *const screens[SCREEN_MAX] = {
 	[SCREEN_OVERVIEW] = &screen_overview,
@@ -143,8 +144,7 @@ static void piece_add(struct piece *v, size_t *n, int style, const char *fmt, ..
 static size_t strip_pieces(const struct ui *ui, struct piece *v)
 {
 	const struct iho_self *s = &ui->r->self;
-	uint64_t overflow =
-		s->drill_overflow + s->exit_overflow + s->irq_overflow + s->interlopers_evicted;
+	uint64_t overflow = s->drill_overflow + s->exit_overflow + s->irq_overflow;
 	size_t n = 0;
 
 	piece_add(v, &n, ST_TEXT, "self %.1f%% CPU", s->cpu_share * 100);
@@ -159,6 +159,8 @@ static size_t strip_pieces(const struct ui *ui, struct piece *v)
 	piece_add(v, &n, overflow ? ST_BAD : ST_TEXT, "overflow %" PRIu64, overflow);
 	piece_add(v, &n, s->lost_no_slot ? ST_BAD : ST_TEXT, "no slot %" PRIu64, s->lost_no_slot);
 	piece_add(v, &n, ST_TEXT, "source %.40s", ui->r->source ? ui->r->source : "?");
+	if (s->missed_switches && ui->rows >= LOW_ROWS)
+		piece_add(v, &n, ST_WARN, "missed switches %" PRIu64, s->missed_switches);
 	return n;
 }
 
@@ -253,8 +255,9 @@ static void overview_text(const struct ui *ui, char *buf, size_t len)
 	format_rate(ui->r->splits_guest ? ui_rate(ui, exits) : NAN, 7, exits_text,
 		    sizeof(exits_text));
 	format_rate(ui_rate(ui, user), 7, user_text, sizeof(user_text));
-	snprintf(buf, len, "%zu VMs  %zu vCPUs  %s exits/s  %s to the VMM/s  over %.2f s",
-		 ui->r->n_vms, vcpus, exits_text, user_text, ui->r->interval_s);
+	snprintf(buf, len, "%zu VM%s  %zu vCPU%s  %s exits/s  %s to the VMM/s  over %.2f s",
+		 ui->r->n_vms, ui->r->n_vms == 1 ? "" : "s", vcpus, vcpus == 1 ? "" : "s",
+		 exits_text, user_text, ui->r->interval_s);
 }
 
 static void draw_subtitle(const struct ui *ui)
@@ -286,7 +289,7 @@ static void draw_subtitle(const struct ui *ui)
 static int draw_legend(const struct ui *ui, int y)
 {
 	struct piece v[IHO_BILL_MAX];
-	bool low = ui->rows < 20;
+	bool low = ui->rows < LOW_ROWS;
 	size_t n = 0, j;
 	int i;
 
@@ -470,6 +473,7 @@ static void draw_all(struct ui *ui)
 static void draw(struct ui *ui)
 {
 	getmaxyx(stdscr, ui->rows, ui->cols);
+	ui->term.ascii = ui_ascii(ui);
 	ui->n_hits = 0;
 	bkgdset(' ' | ui->term.attr[ST_TEXT]);
 	erase();
