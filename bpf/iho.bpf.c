@@ -547,13 +547,18 @@ static __noinline int shared_add(__u64 key)
 	return 0;
 }
 
-static __always_inline __u32 sender_tgid(void)
+static __always_inline __u64 process_of(struct task_struct *task)
+{
+	return IHO_PROCESS(task->tgid, task->group_leader->start_boottime);
+}
+
+static __always_inline __u64 sender_process(void)
 {
 	struct iho_cpu *c = this_cpu();
 
 	if (!c || c->hardirq_ns || c->softirq_ns)
 		return 0;
-	return bpf_get_current_pid_tgid() >> 32;
+	return process_of(bpf_get_current_task_btf());
 }
 
 #define SHARED_PROG(event, kind, apicid, vector)                                                   \
@@ -563,7 +568,7 @@ static __always_inline __u32 sender_tgid(void)
 		if (!collecting)                                                                   \
 			return 0;                                                                  \
 		count_event(IHO_EV_##event);                                                       \
-		shared_add(IHO_SHARED_KEY(kind, apicid, vector, sender_tgid()));                   \
+		shared_add(IHO_SHARED_KEY(kind, apicid, vector, sender_process()));                   \
 		return 0;                                                                          \
 	}
 
@@ -573,17 +578,17 @@ SHARED_PROG(kvm_apicv_accept_irq, IHO_DRILL_APICV_ACCEPT, ARG(0), ARG(3))
 SHARED_PROG(kvm_msi_set_irq, IHO_DRILL_MSI, ctx->args[0] >> 12 & 0xff, ARG(1))
 SHARED_PROG(kvm_pi_irte_update, IHO_DRILL_PI_IRTE, 0, ARG(3))
 
-static __noinline struct iho_vm *vm_of(__u32 tgid)
+static __noinline struct iho_vm *vm_of(__u64 process)
 {
 	for (__u32 i = 0; i < IHO_DRILL_PROBES; i++) {
-		__u32 idx = (iho_hash(tgid) + i) & (IHO_VMS - 1);
+		__u32 idx = (iho_hash(process) + i) & (IHO_VMS - 1);
 		struct iho_vm *vm = bpf_map_lookup_elem(&vms, &idx);
 
 		if (!vm)
 			return NULL;
-		if (!vm->tgid && !__sync_val_compare_and_swap(&vm->tgid, 0, tgid))
+		if (!vm->process && !__sync_val_compare_and_swap(&vm->process, 0, process))
 			vm->last_reason = -1;
-		if (vm->tgid == tgid)
+		if (vm->process == process)
 			return vm;
 	}
 	lose(IHO_LOSS_SHARED);
@@ -593,13 +598,13 @@ static __noinline struct iho_vm *vm_of(__u32 tgid)
 SEC("raw_tp/kvm_apicv_inhibit_changed")
 int on_kvm_apicv_inhibit_changed(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u32 tgid = sender_tgid();
+	__u64 process = sender_process();
 	struct iho_vm *vm;
 
 	if (!collecting)
 		return 0;
 	count_event(IHO_EV_kvm_apicv_inhibit_changed);
-	vm = tgid ? vm_of(tgid) : NULL;
+	vm = process ? vm_of(process) : NULL;
 	if (!vm)
 		return 0;
 	vm->inhibits = ctx->args[2];
@@ -840,7 +845,7 @@ int find_vcpus(struct bpf_iter__task_file *ctx)
 
 	if (!bpf_core_field_exists(kvm->arch.apicv_inhibit_reasons))
 		return 0;
-	vm = vm_of(BPF_CORE_READ(task, tgid));
+	vm = vm_of(process_of(task));
 	if (vm && !vm->changes) {
 		vm->inhibits = BPF_CORE_READ(kvm, arch.apicv_inhibit_reasons);
 		if (!vm->since_ns)

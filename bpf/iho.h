@@ -130,16 +130,23 @@ struct iho_drill {
 };
 
 /*
- * Interrupts are accepted for a vCPU by whoever sends them, so these counts belong to a VM and not
- * to the thread that runs: key = kind, then APIC id (16 bits), vector (8 bits), VM's process (32
- * bits). Process 0: sent from interrupt context, the VM is not known.
+ * A process, and not the next one that gets its pid: the pid (22 bits, PID_MAX_LIMIT of
+ * linux/threads.h), then its start in units of about a millisecond.
  */
-#define IHO_SHARED_KEY(kind, apicid, vector, tgid)                                                 \
+#define IHO_PROCESS(tgid, start_ns) ((__u64)(tgid) | (__u64)(start_ns) >> 20 << 22)
+#define IHO_PROCESS_TGID(process)   ((__u32)(process)&0x3fffff)
+
+/*
+ * Interrupts are accepted for a vCPU by whoever sends them, so these counts belong to a VM and not
+ * to the thread that runs: key = kind, then APIC id (16 bits), vector (8 bits), VM's process (the
+ * low 32 bits of IHO_PROCESS). Process 0: sent from interrupt context, the VM is not known.
+ */
+#define IHO_SHARED_KEY(kind, apicid, vector, process)                                              \
 	IHO_DRILL_KEY(kind, ((__u64)((apicid)&0xffff) << 40) | ((__u64)((vector)&0xff) << 32) |    \
-				    (__u32)(tgid))
-#define IHO_SHARED_APICID(key) ((__u32)((key) >> 40) & 0xffff)
-#define IHO_SHARED_VECTOR(key) ((__u32)((key) >> 32) & 0xff)
-#define IHO_SHARED_TGID(key)   ((__u32)(key))
+				    (__u32)(process))
+#define IHO_SHARED_APICID(key)	((__u32)((key) >> 40) & 0xffff)
+#define IHO_SHARED_VECTOR(key)	((__u32)((key) >> 32) & 0xff)
+#define IHO_SHARED_PROCESS(key) ((__u32)(key))
 
 /* A host task that had the vCPU's core while the vCPU wanted it. */
 struct iho_task {
@@ -262,7 +269,7 @@ struct iho_cpu {
 
 /* APICv/AVIC of one VM, by process. */
 struct iho_vm {
-	__u32 tgid; /* 0 = free */
+	__u64 process; /* IHO_PROCESS, 0 = free */
 	__s32 last_reason; /* bit number: enum kvm_apicv_inhibit of the running kernel; -1 = none */
 	__u64 inhibits; /* bit mask */
 	__u64 since_ns; /* when it last changed, or was first read */

@@ -1078,17 +1078,21 @@ static void test_accept_rows(void **state)
 
 	(void)state;
 	add_vcpu(now, 0, 0);
-	now->shared[0].key = IHO_SHARED_KEY(IHO_DRILL_MSI, 3, 0xec, PID);
+	now->shared[0].key = IHO_SHARED_KEY(IHO_DRILL_MSI, 3, 0xec, IHO_PROCESS(PID, START));
 	now->shared[0].count = 50;
 	prev->shared[0] = now->shared[0];
 	prev->shared[0].count = 20;
-	now->shared[9].key = IHO_SHARED_KEY(IHO_DRILL_APIC_ACCEPT, 0xffff, 0xff, PID);
+	now->shared[9].key =
+		IHO_SHARED_KEY(IHO_DRILL_APIC_ACCEPT, 0xffff, 0xff, IHO_PROCESS(PID, START));
 	now->shared[9].count = 4;
-	prev->shared[9].key = IHO_SHARED_KEY(IHO_DRILL_APIC_ACCEPT, 1, 2, PID + 1);
+	prev->shared[9].key =
+		IHO_SHARED_KEY(IHO_DRILL_APIC_ACCEPT, 1, 2, IHO_PROCESS(PID + 1, START));
 	prev->shared[9].count = 2; /* another one's, that is gone */
-	now->shared[10].key = IHO_SHARED_KEY(IHO_DRILL_APIC_ACCEPT, 1, 0x20, PID);
+	now->shared[10].key =
+		IHO_SHARED_KEY(IHO_DRILL_APIC_ACCEPT, 1, 0x20, IHO_PROCESS(PID, START));
 	now->shared[10].count = 6;
-	now->shared[11].key = IHO_SHARED_KEY(IHO_DRILL_APIC_ACCEPT, 1, 0x20, PID + 1);
+	now->shared[11].key =
+		IHO_SHARED_KEY(IHO_DRILL_APIC_ACCEPT, 1, 0x20, IHO_PROCESS(PID + 1, START));
 	now->shared[11].count = 1000;
 	build(prev);
 
@@ -1118,11 +1122,14 @@ static void test_apicv(void **state)
 	assert_int_equal(a->state, IHO_APICV_UNKNOWN);
 	assert_true(a->since_s < 0);
 
-	now->vms[3] = (struct iho_vm){ .tgid = PID + 1, .inhibits = 4, .since_ns = FIRST };
+	now->vms[3] = (struct iho_vm){ .process = IHO_PROCESS(PID + 1, START),
+				       .inhibits = 4,
+				       .since_ns = FIRST };
 	build(NULL);
 	assert_int_equal(report.vms[0].apicv.state, IHO_APICV_UNKNOWN);
 
-	now->vms[5] = (struct iho_vm){ .tgid = PID, .since_ns = FIRST + 500000 };
+	now->vms[5] =
+		(struct iho_vm){ .process = IHO_PROCESS(PID, START), .since_ns = FIRST + 500000 };
 	build(NULL);
 	a = &report.vms[0].apicv;
 	assert_int_equal(a->state, IHO_APICV_ON);

@@ -260,7 +260,7 @@ static void test_tables(void **state)
 	for (int i = 0; i < IHO_SHARED; i++)
 		shared[i] = (struct iho_drill){ .key = i + 1, .count = 2 * i };
 	for (int i = 0; i < IHO_VMS; i++)
-		vms[i] = (struct iho_vm){ .tgid = i, .inhibits = 3 * i };
+		vms[i] = (struct iho_vm){ .process = i, .inhibits = 3 * i };
 	assert_int_equal(iho_snapshot_take(snap, &maps), 0);
 	assert_memory_equal(snap->shared, shared, sizeof(shared));
 	assert_memory_equal(snap->vms, vms, sizeof(vms));

@@ -538,13 +538,14 @@ static int vm_sum_drills(struct iho_vm_report *vm, struct iho_arena *a)
 	return 0;
 }
 
-static int vm_accepts(struct iho_vm_report *vm, struct iho_arena *a,
+static int vm_accepts(struct iho_vm_report *vm, uint64_t process, struct iho_arena *a,
 		      const struct iho_snapshot *prev, const struct iho_snapshot *now)
 {
 	size_t n = 0;
 
 	for (unsigned int i = 0; i < IHO_SHARED; i++)
-		n += now->shared[i].key && IHO_SHARED_TGID(now->shared[i].key) == (uint32_t)vm->pid;
+		n += now->shared[i].key &&
+		     IHO_SHARED_PROCESS(now->shared[i].key) == (uint32_t)process;
 	vm->accept_rows.v = iho_arena_get(a, n, sizeof(*vm->accept_rows.v));
 	if (!vm->accept_rows.v)
 		return -ENOMEM;
@@ -552,7 +553,7 @@ static int vm_accepts(struct iho_vm_report *vm, struct iho_arena *a,
 		const struct iho_drill *d = &now->shared[i];
 		struct iho_accept_row *row;
 
-		if (!d->key || IHO_SHARED_TGID(d->key) != (uint32_t)vm->pid)
+		if (!d->key || IHO_SHARED_PROCESS(d->key) != (uint32_t)process)
 			continue;
 		row = &vm->accept_rows.v[vm->accept_rows.n++];
 		row->kind = IHO_DRILL_KIND(d->key);
@@ -587,7 +588,7 @@ static void name_inhibits(struct iho_apicv_state *st, const struct iho_names *na
 	}
 }
 
-static void doctor(struct iho_vm_report *vm, const struct iho_snapshot *now,
+static void doctor(struct iho_vm_report *vm, uint64_t process, const struct iho_snapshot *now,
 		   const struct iho_directory *d)
 {
 	struct iho_apicv_state *st = &vm->apicv;
@@ -596,7 +597,7 @@ static void doctor(struct iho_vm_report *vm, const struct iho_snapshot *now,
 	const struct iho_vm *entry = NULL;
 
 	for (unsigned int i = 0; i < IHO_VMS; i++)
-		if (now->vms[i].tgid == (uint32_t)vm->pid && now->vms[i].since_ns)
+		if (now->vms[i].process == process && now->vms[i].since_ns)
 			entry = &now->vms[i];
 	st->since_s = -1;
 	if (!d->hw) {
@@ -636,6 +637,7 @@ static void doctor(struct iho_vm_report *vm, const struct iho_snapshot *now,
 static int finish_vm(struct vm_build *b, struct iho_arena *a, const struct iho_snapshot *prev,
 		     const struct iho_snapshot *now, const struct iho_directory *d)
 {
+	uint64_t process = IHO_PROCESS(b->entry->pid, b->entry->start_ns);
 	struct iho_vm_report *vm = b->vm;
 	int r;
 
@@ -651,14 +653,14 @@ static int finish_vm(struct vm_build *b, struct iho_arena *a, const struct iho_s
 	}
 	vm->gone = !b->any_live;
 	vm->gone_s = vm->gone ? grown(now->now_ns, b->last_gone_ns) / 1e9 : 0;
-	doctor(vm, now, d);
+	doctor(vm, process, now, d);
 	r = vm_finish_exits(b, a, d->names);
 	if (!r)
 		r = vm_sum_users(vm, a);
 	if (!r)
 		r = vm_sum_drills(vm, a);
 	if (!r)
-		r = vm_accepts(vm, a, prev, now);
+		r = vm_accepts(vm, process, a, prev, now);
 	return r;
 }
 

@@ -241,40 +241,41 @@ static void find_nameless(struct iho_collector *c)
 	c->source.find(&c->source);
 }
 
-static bool shown(const struct iho_collector *c, pid_t pid)
+/*
+ * Nobody will ask for the counters of this process any more, nor add to them. `mask`: the part
+ * of IHO_PROCESS that is known.
+ */
+static bool over(const struct iho_collector *c, uint64_t process, uint64_t mask)
 {
-	for (size_t i = 0; i < c->dir.n_vms; i++)
-		if (c->dir.vm[i].pid == pid)
-			return true;
-	return false;
+	bool reused = false;
+	char path[32];
+
+	for (size_t i = 0; i < c->dir.n_vms; i++) {
+		const struct iho_vm_entry *e = &c->dir.vm[i];
+
+		if ((IHO_PROCESS(e->pid, e->start_ns) & mask) == process)
+			return false;
+		reused |= (uint32_t)e->pid == IHO_PROCESS_TGID(process);
+	}
+	snprintf(path, sizeof(path), "/proc/%u", IHO_PROCESS_TGID(process));
+	return reused || access(path, F_OK);
 }
 
-/*
- * Processes that ended leave their interrupt counters behind; a reused pid must not inherit
- * them.
- */
+/* Processes that ended leave their interrupt counters behind. */
 static void drop_dead_counters(struct iho_collector *c)
 {
 	struct iho_maps *m = &c->source.maps;
 
 	for (unsigned int i = 0; i < IHO_VMS; i++) {
 		struct iho_vm *vm = &m->vms[i];
-		char path[32];
 
-		if (!vm->tgid || shown(c, vm->tgid))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%u", vm->tgid);
-		if (access(path, F_OK))
+		if (vm->process && over(c, vm->process, UINT64_MAX))
 			memset(vm, 0, sizeof(*vm));
 	}
 	for (unsigned int i = 0; i < IHO_SHARED; i++) {
-		uint32_t tgid = IHO_SHARED_TGID(m->shared[i].key);
-		char path[32];
+		uint32_t process = IHO_SHARED_PROCESS(m->shared[i].key);
 
-		if (!tgid || shown(c, tgid))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%u", tgid);
-		if (access(path, F_OK) == 0)
+		if (!process || !over(c, process, UINT32_MAX))
 			continue;
 		m->shared[i].count = 0;
 		__atomic_store_n(&m->shared[i].key, 0, __ATOMIC_RELEASE);
