@@ -44,6 +44,7 @@ struct iho_collector {
 	unsigned int n_irqs;
 	uint64_t housekeeping_ns;
 	uint64_t find_ns, find_wait_ns;
+	bool recycled; /* since the last look for vCPUs without a slot */
 	/* own cost */
 	unsigned int reports;
 	bool measuring;
@@ -201,31 +202,40 @@ static void refresh_affinities(struct iho_collector *c)
 	}
 }
 
+static bool scarce(const struct iho_snapshot *s)
+{
+	return s->n_used + s->n_slots / 8 >= s->n_slots;
+}
+
 /* Slots of threads that ended go back after a minute, or at once when slots run out. */
 static void recycle_slots(struct iho_collector *c)
 {
 	const struct iho_snapshot *s = c->now;
-	bool scarce = s->n_used + s->n_slots / 8 >= s->n_slots;
 
 	for (unsigned int i = 0; i < s->n_slots; i++) {
 		const struct iho_slot *slot = s->vcpu[i].slot;
 
 		if (!s->vcpu[i].used || slot->life != IHO_GONE)
 			continue;
-		if (scarce || slot->gone_ns + KEEP_GONE_NS < s->now_ns)
-			c->source.recycle(&c->source, i);
+		if (!scarce(s) && slot->gone_ns + KEEP_GONE_NS >= s->now_ns)
+			continue;
+		c->source.recycle(&c->source, i);
+		c->recycled = true;
 	}
 }
 
 /*
  * vCPUs without a number are looked up in the kernel's list of files; ever less often if in
- * vain.
+ * vain. So are those that found no slot, when there is room again: they may be silent since.
  */
-static void find_nameless(struct iho_collector *c)
+static void find_vcpus(struct iho_collector *c)
 {
 	const struct iho_snapshot *s = c->now;
 	bool nameless = false;
 
+	if (c->recycled && s->loss[IHO_LOSS_NO_SLOT])
+		c->source.find(&c->source);
+	c->recycled = false;
 	for (unsigned int i = 0; i < s->n_slots && !nameless; i++)
 		nameless = s->vcpu[i].used && s->vcpu[i].slot->life == IHO_LIVE &&
 			   s->vcpu[i].slot->vcpu_id < 0;
@@ -286,12 +296,17 @@ static int housekeeping(struct iho_collector *c)
 {
 	int r = refresh_vms(c);
 
-	if (r || c->housekeeping_ns + HOUSEKEEPING_NS > c->now->now_ns)
+	if (r)
 		return r;
+	if (scarce(c->now))
+		recycle_slots(c);
+	if (c->housekeeping_ns + HOUSEKEEPING_NS > c->now->now_ns)
+		return 0;
 	c->housekeeping_ns = c->now->now_ns;
 	refresh_affinities(c);
-	recycle_slots(c);
-	find_nameless(c);
+	if (!scarce(c->now))
+		recycle_slots(c);
+	find_vcpus(c);
 	drop_dead_counters(c);
 	return 0;
 }
