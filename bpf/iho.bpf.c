@@ -94,6 +94,7 @@ struct found_vcpu {
 	__u32 state;
 	__u32 poll_limit_ns;
 	__u64 vm_key;
+	__u64 pid; /* the thread's struct pid: a reused tid has another one */
 };
 
 struct {
@@ -568,7 +569,7 @@ static __always_inline __u64 sender_process(void)
 		if (!collecting)                                                                   \
 			return 0;                                                                  \
 		count_event(IHO_EV_##event);                                                       \
-		shared_add(IHO_SHARED_KEY(kind, apicid, vector, sender_process()));                   \
+		shared_add(IHO_SHARED_KEY(kind, apicid, vector, sender_process()));                \
 		return 0;                                                                          \
 	}
 
@@ -819,6 +820,7 @@ int find_vcpus(struct bpf_iter__task_file *ctx)
 	struct found_vcpu found = {};
 	struct kvm_vcpu *vcpu;
 	struct iho_vm *vm;
+	struct pid *pid;
 	struct kvm *kvm;
 	char name[sizeof(VCPU_NAME)] = {};
 	__u32 tid;
@@ -832,13 +834,15 @@ int find_vcpus(struct bpf_iter__task_file *ctx)
 	if (bpf_strncmp(name, sizeof(VCPU_NAME) - 1, VCPU_NAME))
 		return 0;
 	vcpu = BPF_CORE_READ(file, private_data);
-	tid = BPF_CORE_READ(vcpu, pid, numbers[0].nr);
+	pid = BPF_CORE_READ(vcpu, pid);
+	tid = BPF_CORE_READ(pid, numbers[0].nr);
 	if (!tid)
 		return 0;
 	kvm = BPF_CORE_READ(vcpu, kvm);
 	found.vcpu_id = BPF_CORE_READ(vcpu, vcpu_id);
 	found.state = state_now(vcpu);
 	found.vm_key = vm_key(kvm);
+	found.pid = (__u64)pid;
 	if (bpf_core_field_exists(vcpu->halt_poll_ns))
 		found.poll_limit_ns = BPF_CORE_READ(vcpu, halt_poll_ns);
 	bpf_map_update_elem(&found_vcpus, &tid, &found, BPF_ANY);
@@ -868,7 +872,7 @@ int adopt_vcpus(struct bpf_iter__task *ctx)
 		return 0;
 	tid = task->pid;
 	found = bpf_map_lookup_elem(&found_vcpus, &tid);
-	if (!found)
+	if (!found || found->pid != (__u64)task->thread_pid)
 		return 0;
 	ref = bpf_task_storage_get(&task_refs, task, NULL, 0);
 	if (ref) {

@@ -25,6 +25,8 @@ struct rcuwait {
 	struct task_struct *task;
 } __core;
 
+struct pid;
+
 struct thread_info {
 	__u32 cpu;
 } __core;
@@ -37,6 +39,7 @@ struct task_struct {
 	int tgid;
 	__u64 start_boottime;
 	struct task_struct *group_leader;
+	struct pid *thread_pid;
 	char comm[16];
 } __core;
 
