@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <dirent.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <bpf/btf.h>
+#include <bpf/libbpf.h>
 
 #include "probe.h"
 #include "source.h"
@@ -132,11 +134,23 @@ static void find_tracefs(struct iho_probe *p)
 	}
 }
 
+/*
+ * libbpf explains failures at length on stderr; a person gets one sentence, IHO_DEBUG=1 the
+ * rest.
+ */
+static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	if (level == LIBBPF_DEBUG || !getenv("IHO_DEBUG"))
+		return 0;
+	return vfprintf(stderr, fmt, ap);
+}
+
 int iho_probe_host(struct iho_probe *p, struct iho_error *err)
 {
 	const struct btf_type *proto;
 	const struct btf *kvm;
 
+	libbpf_set_print(print_libbpf);
 	memset(p, 0, sizeof(*p));
 	p->apicv_param = -1;
 	find_tracefs(p);
@@ -150,6 +164,9 @@ int iho_probe_host(struct iho_probe *p, struct iho_error *err)
 		p->apicv_param = read_param("/sys/module/kvm_amd/parameters/avic");
 
 	p->vmlinux = btf__load_vmlinux_btf();
+	if (!p->vmlinux && readable("/sys/kernel/btf/vmlinux"))
+		return iho_error_set(err, -EIO, "cannot load /sys/kernel/btf/vmlinux: %s",
+				     strerror(errno));
 	if (!p->vmlinux)
 		return iho_error_set(
 			err, -ENOTSUP,

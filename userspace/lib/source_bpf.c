@@ -48,17 +48,6 @@ int iho_error_set(struct iho_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
-/*
- * libbpf explains failures at length on stderr; a person gets one sentence, IHO_DEBUG=1 the
- * rest.
- */
-static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
-{
-	if (level == LIBBPF_DEBUG || !getenv("IHO_DEBUG"))
-		return 0;
-	return vfprintf(stderr, fmt, ap);
-}
-
 static int load_error(struct iho_error *err, int r)
 {
 	if (r == -EPERM || r == -EACCES)
@@ -67,6 +56,8 @@ static int load_error(struct iho_error *err, int r)
 			"not allowed to load BPF programs: run as root, or with CAP_BPF and "
 			"CAP_PERFMON (%s; IHO_DEBUG=1 shows the kernel's words)",
 			strerror(-r));
+	if (r == -EMFILE)
+		return iho_error_set(err, r, "too few open files are allowed here: ulimit -n 256");
 	if (r == -ENOMEM)
 		return iho_error_set(err, r,
 				     "not enough memory for the BPF maps; try --max-vcpus with "
@@ -194,6 +185,7 @@ static int push_slot(struct source_bpf *b, uint32_t idx)
 /*
  * The scheduler first: the others rely on its record of who runs where. An event that this host has
  * but does not let us attach to is a feature that is missing, not an error; --features names it.
+ * What is short on our side is an error: the next run may have more of it.
  */
 static int attach_all(struct source_bpf *b, const struct iho_probe *p, struct iho_error *err)
 {
@@ -216,6 +208,8 @@ static int attach_all(struct source_bpf *b, const struct iho_probe *p, struct ih
 		if (b->links[i])
 			continue;
 		b->how[i] = NULL;
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+			return load_error(err, -errno);
 		if (i == IHO_EV_sched_switch)
 			return iho_error_set(err, -errno, "cannot attach to sched_switch: %s",
 					     strerror(errno));
@@ -235,7 +229,8 @@ static int run_iter(struct bpf_program *prog)
 	if (fd < 0) {
 		r = fd;
 	} else {
-		while ((r = read(fd, buf, sizeof(buf))) > 0)
+		/* EAGAIN: a million objects seen and nothing printed; it goes on from there */
+		while ((r = read(fd, buf, sizeof(buf))) > 0 || (r < 0 && errno == EAGAIN))
 			;
 		r = r < 0 ? -errno : 0;
 		close(fd);
@@ -292,7 +287,6 @@ static int source_bpf_open(struct iho_source *s, const struct iho_collector_opti
 	}
 	b->stats_fd = -1;
 	s->priv = b;
-	libbpf_set_print(print_libbpf);
 	r = iho_probe_host(&probe, err);
 	if (r)
 		goto cleanup;
@@ -325,7 +319,9 @@ static int source_bpf_open(struct iho_source *s, const struct iho_collector_opti
 	if (r)
 		goto cleanup;
 	b->skel->bss->collecting = 1;
-	source_bpf_find(s);
+	r = source_bpf_find(s);
+	if (r)
+		load_error(err, r);
 
 cleanup:
 	iho_probe_free(&probe);

@@ -3,6 +3,7 @@
  * iho-top: where every moment of a host's vCPUs goes.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <locale.h>
@@ -448,11 +449,24 @@ static int finish_stdout(void)
 	return fflush(stdout) || ferror(stdout) ? 1 : 0;
 }
 
+/*
+ * Without this, a closed standard output would be the number of the next file that is opened, a
+ * BPF map maybe, and the report would go there. The direction is wrong on purpose: using them
+ * fails.
+ */
+static void hold_standard_files(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) < 0)
+			return;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
 	int r;
 
+	hold_standard_files();
 	setlocale(LC_ALL, "");
 	setlocale(LC_NUMERIC, "C"); /* numbers are for programs as well: always a decimal point */
 	r = parse_options(&o, argc, argv);
