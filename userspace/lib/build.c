@@ -683,11 +683,25 @@ struct iho_vm_entry *iho_directory_find(const struct iho_directory *d, const str
 	return key ? NULL : first;
 }
 
+static void shown_name(const struct iho_vm_entry *e, char *buf, size_t len)
+{
+	if (e->nth)
+		snprintf(buf, len, "%.55s #%u", e->id.name, e->nth + 1);
+	else
+		snprintf(buf, len, "%s", e->id.name);
+}
+
+/* By the name that its owner gave it, which several may have, or by the one that we show. */
 static bool wanted(const struct iho_directory *d, const struct iho_vm_entry *e)
 {
+	char name[sizeof(((struct iho_vm_report *)0)->name)];
+
 	if (d->only_pid && e->pid != d->only_pid)
 		return false;
-	return !d->only_name || !strcmp(d->only_name, e->id.name);
+	if (!d->only_name || !strcmp(d->only_name, e->id.name))
+		return true;
+	shown_name(e, name, sizeof(name));
+	return !strcmp(d->only_name, name);
 }
 
 static struct vm_build *build_of(struct vm_build *b, size_t n, const struct iho_vm_entry *e)
@@ -707,10 +721,7 @@ static int start_vm(struct vm_build *b, struct iho_vm_entry *e, struct iho_vm_re
 	vm->pid = e->pid;
 	vm->key = e->key;
 	vm->vmm = e->id.vmm;
-	if (e->nth)
-		snprintf(vm->name, sizeof(vm->name), "%.55s #%u", e->id.name, e->nth + 1);
-	else
-		snprintf(vm->name, sizeof(vm->name), "%s", e->id.name);
+	shown_name(e, vm->name, sizeof(vm->name));
 	return b->exits ? 0 : -ENOMEM;
 }
 

@@ -114,7 +114,8 @@ static struct iho_vm_entry *add_vm(struct iho_collector *c, const struct iho_slo
 			d->vm[i].key = key;
 			return &d->vm[i];
 		}
-		nth++;
+		if (d->vm[i].nth >= nth) /* not the number of a VM that is still shown */
+			nth = d->vm[i].nth + 1;
 	}
 	if (d->n_vms == c->vm_cap) {
 		size_t cap = c->vm_cap ? 2 * c->vm_cap : 16;
