@@ -725,11 +725,30 @@ static int start_vm(struct vm_build *b, struct iho_vm_entry *e, struct iho_vm_re
 	return b->exits ? 0 : -ENOMEM;
 }
 
+void iho_self_add(struct iho_self *self, const struct iho_snap_vcpu *v)
+{
+	const struct iho_slot *s = v->slot;
+
+	for (int k = 0; k < IHO_EV_MAX; k++)
+		self->events += s->events[k];
+	self->unpaired += s->unpaired_entries + s->unpaired_exits;
+	self->clock_back += s->clock_back;
+	self->missed_switches += s->missed_switches;
+	self->torn += v->torn;
+	self->exit_overflow += s->exit_overflow + s->user_overflow;
+	self->irq_overflow += s->irq_overflow;
+	self->interlopers_evicted += s->task_evicted;
+	for (int k = 0; k < IHO_DRILL_MAX; k++)
+		self->drill_overflow += s->drill_overflow[k];
+}
+
 static void fill_losses(struct iho_report *r, const struct iho_snapshot *prev,
-			const struct iho_snapshot *now)
+			const struct iho_snapshot *now, const struct iho_directory *d)
 {
 	struct iho_self *self = &r->self;
-	uint64_t before = 0;
+	uint64_t before = d->retired.events;
+
+	*self = d->retired;
 
 	self->slots = now->n_slots;
 	self->slots_used = now->n_used;
@@ -744,20 +763,10 @@ static void fill_losses(struct iho_report *r, const struct iho_snapshot *prev,
 		if (!now->vcpu[i].used)
 			continue;
 		p = iho_snapshot_same(prev, i, s);
-		for (int k = 0; k < IHO_EV_MAX; k++) {
-			self->events += s->events[k];
-			before += p ? p->slot->events[k] : 0;
-		}
+		for (int k = 0; p && k < IHO_EV_MAX; k++)
+			before += p->slot->events[k];
 		self->vcpus_without_id += s->life == IHO_LIVE && s->vcpu_id < 0;
-		self->unpaired += s->unpaired_entries + s->unpaired_exits;
-		self->clock_back += s->clock_back;
-		self->missed_switches += s->missed_switches;
-		self->torn += now->vcpu[i].torn;
-		self->exit_overflow += s->exit_overflow + s->user_overflow;
-		self->irq_overflow += s->irq_overflow;
-		self->interlopers_evicted += s->task_evicted;
-		for (int k = 0; k < IHO_DRILL_MAX; k++)
-			self->drill_overflow += s->drill_overflow[k];
+		iho_self_add(self, &now->vcpu[i]);
 	}
 	self->events_delta = grown(self->events, before);
 	self->lost_no_slot = now->loss[IHO_LOSS_NO_SLOT];
@@ -804,7 +813,7 @@ int iho_report_build(struct iho_report *r, struct iho_arena *a, const struct iho
 	r->vms = iho_arena_get(a, d->n_vms, sizeof(*r->vms));
 	if (!builds || !r->vms)
 		return -ENOMEM;
-	fill_losses(r, prev, now);
+	fill_losses(r, prev, now, d);
 	fill_missing(r, now, d);
 
 	/* First count each VM's vCPUs, so that its array can be made. */

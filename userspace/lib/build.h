@@ -42,10 +42,14 @@ struct iho_directory {
 	bool hw; /* kvm_intel or kvm_amd is loaded */
 	pid_t only_pid;
 	const char *only_name;
+	struct iho_self retired; /* what the slots that were given back had counted */
 };
 
 /* The VM that a vCPU's slot belongs to; NULL: not in the directory yet. */
 struct iho_vm_entry *iho_directory_find(const struct iho_directory *d, const struct iho_slot *s);
+
+/* Adds what one vCPU's slot counted. */
+void iho_self_add(struct iho_self *self, const struct iho_snap_vcpu *v);
 
 int iho_report_build(struct iho_report *r, struct iho_arena *a, const struct iho_snapshot *prev,
 		     const struct iho_snapshot *now, const struct iho_directory *d);

@@ -45,6 +45,7 @@ struct iho_collector {
 	uint64_t housekeeping_ns;
 	uint64_t find_ns, find_wait_ns;
 	bool recycled; /* since the last look for vCPUs without a slot */
+	struct iho_self retired; /* of dir, from the next report on */
 	/* own cost */
 	unsigned int reports;
 	bool measuring;
@@ -221,6 +222,7 @@ static void recycle_slots(struct iho_collector *c)
 		if (!scarce(s) && slot->gone_ns + KEEP_GONE_NS >= s->now_ns)
 			continue;
 		c->source.recycle(&c->source, i);
+		iho_self_add(&c->retired, &s->vcpu[i]);
 		c->recycled = true;
 	}
 }
@@ -299,6 +301,8 @@ static int housekeeping(struct iho_collector *c)
 
 	if (r)
 		return r;
+	/* What is given back now is still in this snapshot. */
+	c->dir.retired = c->retired;
 	if (scarce(c->now))
 		recycle_slots(c);
 	if (c->housekeeping_ns + HOUSEKEEPING_NS > c->now->now_ns)
