@@ -319,9 +319,12 @@ static int source_bpf_open(struct iho_source *s, const struct iho_collector_opti
 	if (r)
 		goto cleanup;
 	b->skel->bss->collecting = 1;
+	/* Refused, it is only the silent vCPUs that stay unseen until they make an event. */
 	r = source_bpf_find(s);
-	if (r)
+	if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
 		load_error(err, r);
+	else
+		r = 0;
 
 cleanup:
 	iho_probe_free(&probe);
