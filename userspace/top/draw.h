@@ -43,7 +43,8 @@ void format_ns(uint64_t ns, bool utf8, char *buf, size_t len);
 /*
  * Draws `text` in `w` columns at (y, x), padded with spaces, shortened with "…" (".." in ASCII).
  * What does not print (control bytes, invalid UTF-8, characters without a width; all that is not
- * ASCII where nothing else is to be shown) becomes "?": names come from guests' owners. Returns the columns that the text took.
+ * ASCII where nothing else is to be shown) becomes "?": names come from guests' owners. Returns
+ * the columns that the text took.
  */
 int draw_text(const struct terminal *t, int y, int x, int w, const char *text);
 int draw_text_right(const struct terminal *t, int y, int x, int w, const char *text);
