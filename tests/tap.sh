@@ -124,6 +124,9 @@ top_start() {
 	}
 }
 
+# The last complete line of a file that grows
+last_line() { head -n "$(wc -l <"$1")" "$1" | tail -n 1; }
+
 # Ends it, after a report that was begun now; the last complete report is in OUT.last
 top_stop() {
 	local n

@@ -30,7 +30,7 @@ run() {
 	wait_gone "$TOP_PID" 20
 	jq -c ".vms[]|select(.name==\"$name\")" "$TMP/$name.top" | tail -n 1 >"$TMP/$name.json"
 }
-vm_gone() { tail -n 1 "$1" | jq -e ".vms[]|select(.name==\"$2\" and .gone)" >/dev/null 2>&1; }
+vm_gone() { last_line "$1" | jq -e ".vms[]|select(.name==\"$2\" and .gone)" >/dev/null 2>&1; }
 bill() { ms "$(jq ".vcpus[0].bill_ns.$2" "$TMP/$1.json")"; }
 sums() {
 	local wall sum
@@ -73,32 +73,39 @@ during() {
 	STOPPED_MS=$(((t1 - t0) / 1000000))
 }
 run stopped busy:4000
-within "$(bill stopped stopped)" "$STOPPED_MS" 5 "SIGSTOP: the time between STOP and CONT"
+# on a busy machine the thread may wait for its core before it can stop, and after it may go on
+stopped=$(bill stopped stopped)
+[ "$stopped" -le $((STOPPED_MS * 102 / 100)) ] &&
+	[ $((stopped + $(bill stopped runnable) + $(bill stopped preempted))) -ge $((STOPPED_MS * 95 / 100)) ]
+ok $? "SIGSTOP: the time between STOP and CONT ($stopped of $STOPPED_MS ms)"
 sums stopped
 
 # Starved by a competing task on its core. The scheduler keeps its own books of the waiting time.
 during() {
-	local tid cpu=$(($(nproc) - 1))
+	local tid line cpu=$(($(nproc) - 1))
 	tid=$(awk '/^ready/{print $3; exit}' "$TMP/$1.out")
 	spawn taskset -c $cpu sh -c 'while :; do :; done'
 	HOG=$SPAWNED
 	sleep 3.5
+	# two sets of books, read together: the scheduler's, and ours of the last report
+	line=$(last_line "$TMP/$1.top" | jq -c ".vms[]|select(.name==\"$1\")|.vcpus[0]")
 	WAITED_MS=$(($(awk '{print $2}' "/proc/$2/task/$tid/schedstat") / 1000000))
-	HOG_BILL=$(tail -n 1 "$TMP/$1.top" | jq ".vms[]|select(.name==\"$1\")|.vcpus[0].bill_ns|(.preempted+.runnable)/1000000|floor")
-	TOP_TASK=$(tail -n 1 "$TMP/$1.top" | jq "[.vms[]|select(.name==\"$1\")|.vcpus[0].interlopers[]|select(.kind==\"task\")]|max_by(.time_ns).id")
-	TASKS_NS=$(tail -n 1 "$TMP/$1.top" | jq "[.vms[]|select(.name==\"$1\")|.vcpus[0]|.losses.interlopers_evicted_ns,(.interlopers[]|select(.kind==\"task\").time_ns)]|add // 0")
+	HOG_RAN_MS=$(($(awk '{print $1}' "/proc/$HOG/schedstat") / 1000000))
+	BILLED_MS=$(jq '.bill_ns|(.preempted+.runnable)/1000000|floor' <<<"$line")
+	HOG_MS=$(jq "[.interlopers[]|select(.kind==\"task\" and .id==$HOG).time_ns]|add // 0|./1000000|floor" <<<"$line")
+	TASKS_MS=$(jq '[.losses.interlopers_evicted_ns,(.interlopers[]|select(.kind=="task").time_ns)]|add|./1000000|floor' <<<"$line")
 	kill "$HOG"
 	wait_gone "$HOG" 10
 }
-run starved busy:5000 --pin $(($(nproc) - 1))
+run starved busy:8000 --pin $(($(nproc) - 1))
 [ "$WAITED_MS" -gt 500 ]
 ok $? "starved: the scheduler says that it waited ($WAITED_MS ms)"
-# the report is up to one delay older than the scheduler's figure
-within "$HOG_BILL" "$WAITED_MS" 12 "starved: preempted and runnable are the scheduler's waiting time"
-is "$TOP_TASK" "$HOG" "starved: the first interloper is the competing task"
-within "$(ms "$TASKS_NS")" "$HOG_BILL" 10 "starved: the interlopers had the core while it waited"
+# the report is up to one delay older than the scheduler's figures
+within "$BILLED_MS" "$WAITED_MS" 12 "starved: preempted and runnable are the scheduler's waiting time"
+within "$HOG_MS" "$HOG_RAN_MS" 12 "starved: the competing task had the core for as long as it ran"
+within "$TASKS_MS" "$BILLED_MS" 10 "starved: somebody had the core whenever it waited"
 final=$(($(bill starved preempted) + $(bill starved runnable) + $(bill starved $GUEST)))
-within "$final" 5000 5 "starved: guest and waiting are the 5 s that the script lasts"
+within "$final" 8000 5 "starved: guest and waiting are the 8 s that the script lasts"
 is "$(jq .vcpus[0].pinned "$TMP/starved.json")" true "starved: shown as pinned"
 sums starved
 done_testing

@@ -65,7 +65,7 @@ perf_counts() { ls /proc/"$perf_pid"/fd 2>/dev/null | wc -l | xargs test 8 -le; 
 poll 20 perf_counts
 # the tenant stands at its gate: two more reports, and the last one is of this pause
 poll 20 more_lines "$TMP/mid" $(($(wc -l <"$TMP/mid") + 2))
-before=$(tail -n 1 "$TMP/mid")
+before=$(last_line "$TMP/mid")
 gate_open "$pid"
 demo_done mid
 kill -INT "$perf_pid"
