@@ -20,6 +20,8 @@ struct iho_vm_entry {
 	unsigned int nth; /* second, third... VM of the same process: 1, 2... */
 	struct iho_vm_id id;
 	uint64_t seen_ns, refreshed_ns;
+	uint64_t live_ns; /* when a vCPU of it was last seen to live */
+	uint64_t gone_ns; /* when the last one of those that ended did */
 };
 
 /* What is known about a vCPU's thread, by slot number. */

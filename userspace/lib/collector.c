@@ -158,6 +158,10 @@ static int refresh_vms(struct iho_collector *c)
 		if (!e)
 			return -ENOMEM;
 		e->seen_ns = s->now_ns;
+		if (slot->life == IHO_LIVE)
+			e->live_ns = s->now_ns;
+		else if (slot->gone_ns > e->gone_ns)
+			e->gone_ns = slot->gone_ns;
 		if (slot->life == IHO_LIVE && e->refreshed_ns + REFRESH_NS < s->now_ns) {
 			struct iho_vm_id id;
 
@@ -209,6 +213,14 @@ static bool scarce(const struct iho_snapshot *s)
 	return s->n_used + s->n_slots / 8 >= s->n_slots;
 }
 
+/* When a thread ended; of a VM that ended, when the last one did: its lines go all at once. */
+static uint64_t ended_ns(const struct iho_collector *c, const struct iho_slot *slot)
+{
+	const struct iho_vm_entry *e = iho_directory_find(&c->dir, slot);
+
+	return e && e->live_ns != c->now->now_ns ? e->gone_ns : slot->gone_ns;
+}
+
 /* Slots of threads that ended go back after a minute, or at once when slots run out. */
 static void recycle_slots(struct iho_collector *c)
 {
@@ -219,7 +231,7 @@ static void recycle_slots(struct iho_collector *c)
 
 		if (!s->vcpu[i].used || slot->life != IHO_GONE)
 			continue;
-		if (!scarce(s) && slot->gone_ns + KEEP_GONE_NS >= s->now_ns)
+		if (!scarce(s) && ended_ns(c, slot) + KEEP_GONE_NS >= s->now_ns)
 			continue;
 		c->source.recycle(&c->source, i);
 		iho_self_add(&c->retired, &s->vcpu[i]);

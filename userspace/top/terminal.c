@@ -249,10 +249,13 @@ void term_theme(struct terminal *t, enum iho_theme theme)
 
 /* ----------------------------------------------------------------------------- open and close */
 
+/*
+ * Presses only: who asks ncurses for clicks gets no more than the release of one that a key follows
+ * at once.
+ */
 void term_mouse(bool on)
 {
-	mousemask(on ? BUTTON1_PRESSED | BUTTON1_CLICKED | BUTTON4_PRESSED | BUTTON5_PRESSED : 0,
-		  NULL);
+	mousemask(on ? BUTTON1_PRESSED | BUTTON4_PRESSED | BUTTON5_PRESSED : 0, NULL);
 }
 
 static int refuse(struct iho_error *err, int rc, const char *text)

@@ -777,27 +777,36 @@ static void click(struct ui *ui, const struct hit *h)
 	}
 }
 
-static void take_mouse(struct ui *ui)
+static void mouse_event(struct ui *ui, const MEVENT *e)
 {
-	MEVENT e;
 	size_t i;
 
-	if (getmouse(&e) != OK)
-		return;
-	if (e.bstate & BUTTON4_PRESSED)
+	if (e->bstate & BUTTON4_PRESSED)
 		table_move(ui, -3);
-	else if (e.bstate & BUTTON5_PRESSED)
+	else if (e->bstate & BUTTON5_PRESSED)
 		table_move(ui, 3);
-	if (!(e.bstate & (BUTTON1_PRESSED | BUTTON1_CLICKED)))
+	if (!(e->bstate & BUTTON1_PRESSED))
 		return;
 	for (i = ui->n_hits; i-- > 0;) { /* what was drawn last lies on top */
 		const struct hit *h = &ui->hits[i];
 
-		if (e.y == h->y && e.x >= h->x && e.x < h->x + h->w) {
+		if (e->y == h->y && e->x >= h->x && e->x < h->x + h->w) {
 			click(ui, h);
 			return;
 		}
 	}
+}
+
+/* Events that came together are announced as one, and the newest is handed out first. */
+static void take_mouse(struct ui *ui)
+{
+	MEVENT e[8]; /* as many as ncurses keeps */
+	size_t n = 0;
+
+	while (n < ARRAY_SIZE(e) && getmouse(&e[n]) == OK)
+		n++;
+	while (n-- > 0)
+		mouse_event(ui, &e[n]);
 }
 
 static void take_input(struct ui *ui)
