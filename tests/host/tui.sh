@@ -15,6 +15,8 @@ printf '%s\n' 'set -g status off' 'set -g default-terminal tmux-256color' \
 tm() { tmux -u -L "iho-test-$$" -f "$TMP/tmux.conf" "$@"; }
 tui_cleanup() {
 	tm kill-server 2>/dev/null
+	# What ended long ago may have left its pid to another process by now
+	mapfile -t TAP_PIDS < <(jobs -p)
 	tap_cleanup
 }
 trap tui_cleanup EXIT
