@@ -75,6 +75,16 @@ check-host: deps-check
 lint: deps-check
 	@tests/check.sh lint
 
+# The emulated hypervisors; not part of `make check` yet, see tests/lab/README.md.
+lab: deps-check
+	@tests/lab/lab.sh build
+
+check-lab: deps-check programs
+	@prove --timer -e '' tests/lab/amd.t
+
+lab-shell: deps-check programs
+	@tests/lab/lab.sh shell $(or $(VENUE),amd)
+
 bench: deps-bench programs
 	@tests/bench/bench.sh
 
@@ -95,6 +105,8 @@ help:
 	@echo 'make check            install what the tests need, build, run all tests'
 	@echo 'make check-unit       only the unit tests;  make check-host  only the tests on this kernel'
 	@echo 'make lint             cppcheck, man page, repository rules'
+	@echo 'make lab              build the emulated hypervisors (needs the network, 40 s and more)'
+	@echo 'make check-lab        run the collector in them;  make lab-shell  a shell in one'
 	@echo 'make bench            speed beside bpftrace, perf and bcc, as ratios; results in build/bench.json'
 	@echo 'make install [DESTDIR= PREFIX=/usr/local]   make uninstall   make clean'
 	@echo 'SAN=1 builds userspace with ASan and UBSan into build/san'

@@ -1,0 +1,247 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""compare.py FOLDER: judges what a scenario left, by its file `judge`; prints lines of TAP.
+
+exact RUN        iho-top's last report equals the kernel's histograms and the tenant's scripts, to
+                 the last event, per reason and per vCPU; nothing is lost; the bill is the wall time
+bill RUN VCPU STATES RELATION MS PERCENT
+                 the time in these states; userspace:REASON is the VMM's time for that reason
+events RUN       as exact, where there is no script: a Linux tenant
+halted RUN       the time of halts lies where kvm_vcpu_wakeup's own measure says
+attach RUN N     N reports of attaching to a running tenant: nothing unpaired, the bill is the wall
+"""
+import errno
+import json
+import os
+import re
+import sys
+
+failed = 0
+
+
+def ok(good, name, *why):
+    global failed
+    print(('ok - ' if good else 'not ok - ') + name)
+    if not good:
+        failed += 1
+        for line in why:
+            print('# ' + line)
+
+
+def equal(got, want, name):
+    ok(got == want, name, f'iho-top: {got}', f'truth:   {want}')
+
+
+def reports(run):
+    with open(run + '.json') as f:
+        return [json.loads(line) for line in f if line.endswith('}\n')]
+
+
+def hist(run, event, tid):
+    """A histogram's rows of one thread: {(key, ...): hits}, keys in their order but for the pid"""
+    rows = {}
+    with open(f'{run}.{event}') as f:
+        text = f.read()
+    for keys, hits in re.findall(r'^\{(.*)\} hitcount: +(\d+)', text, re.M):
+        values = [int(v) for v in re.findall(r'\w+: +(-?\d+)', keys)]
+        if values[0] == tid:
+            rows[tuple(values[1:])] = int(hits)
+    drops = re.search(r'Dropped: (\d+)', text)
+    if drops and int(drops[1]):
+        ok(False, f'{run}: histogram of {event} is complete')
+    return rows
+
+
+def symbols(path, table):
+    """Names of the kernel's own print format; kvm_exit has a table for VMX and one for SVM"""
+    with open(path) as f:
+        # adjacent strings are one, as in C
+        part = f.read().split('__print_symbolic')[table].replace('" "', '')
+    return {int(v, 0): n for v, n in re.findall(r'\{ *(0x[0-9a-fA-F]+|-?\d+), *"(\w+)" *\}', part)}
+
+
+def merge(pairs):
+    rows = {}
+    for key, count in pairs:
+        rows[key] = rows.get(key, 0) + count
+    return rows
+
+
+def script_truth(script):
+    """What a vCPU does after its gate, from the text of its script"""
+    pio, mmio, msr, cpuid, halts = {}, {}, {}, {}, 0
+    for op in script.split('gate,')[1].split(','):
+        name, *args = op.split(':')
+        args = [int(a, 0) for a in args]
+        if name in ('out', 'in'):
+            pio[(args[0], int(name == 'out'))] = args[1]
+        elif name.startswith('mmio'):
+            mmio[(args[0] & ~0xfff, int(name == 'mmio-write'))] = args[1]
+        elif name in ('wrmsr', 'rdmsr'):
+            msr[(args[0], int(name == 'wrmsr'))] = args[1]
+        elif name == 'cpuid':
+            cpuid[args[0]] = args[1]
+        elif name == 'hlt':
+            halts += args[0]
+        elif name == 'sleep':
+            pio[(0xf1, 1)] = 1
+    pio[(0xf4, 1)] = 1  # its end
+    return pio, mmio, msr, cpuid, halts
+
+
+def drill(vcpu, kind, key):
+    return {(r[key], int(r['write'])) if 'write' in r else r[key]: r['total']
+            for r in vcpu['drill'].get(kind, [])}
+
+
+def clean(vcpu, name, allowed=()):
+    """No loss but of the allowed kinds, and a bill that is the wall time"""
+    # tasks that ran in between and fell off a short list: of interest, but no event is lost
+    lost = {k: v for k, v in vcpu['losses'].items()
+            if v and not k.startswith('interlopers') and k not in allowed}
+    bill, wall = vcpu['bill_ns'], vcpu['wall_ns']
+    ok(not lost and sum(bill.values()) == wall and bill['unaccounted'] <= wall // 100,
+       f"{name}: nothing unpaired, torn or over; the bill is the wall time, {wall / 1e9:.3f} s,"
+       f" {100 * bill['unaccounted'] / wall:.2f} % unaccounted",
+       f'losses {lost}', f'bill {bill}', f'sum {sum(bill.values())}, wall {wall}')
+
+
+def lossless(report, name):
+    lost = {k: v for k, v in report['self'].items() if k.startswith('lost') and v}
+    ok(not lost, f'{name}: nothing lost', str(lost))
+
+
+def user_exit(error, reason, to_user):
+    """Where KVM_RUN failed, the event's reason says nothing"""
+    error = (error + 2**31) % 2**32 - 2**31
+    if error == -errno.EINTR:
+        return 'KVM_EXIT_INTR'
+    return 'error ' + errno.errorcode[-error] if error < 0 else to_user[reason]
+
+
+def by_reason(vcpu, run, reason, to_user):
+    """A vCPU's exits, entries, exits to the VMM and halts; returns its exits by reason"""
+    tid, name = vcpu['tid'], f"{run}, vCPU {vcpu['id']}"
+    exits = {reason.get(k[0], hex(k[0])): n for k, n in hist(run, 'kvm_exit', tid).items()}
+    seen = {e['reason']: e['total'] for e in vcpu['exits']}
+    table = ', '.join(f'{r} {n}' for r, n in sorted(exits.items(), key=lambda x: -x[1]))
+    equal(seen, exits, f'{name}: {sum(exits.values())} exits as the histogram has them ({table})')
+    entries = sum(hist(run, 'kvm_entry', tid).values())
+    equal(vcpu['events'].get('kvm_entry', 0), entries, f'{name}: {entries} entries')
+    user = merge((user_exit(*k, to_user), n)
+                 for k, n in hist(run, 'kvm_userspace_exit', tid).items())
+    equal({u['reason']: u['total'] for u in vcpu['userspace_exits']}, user,
+          f'{name}: {sum(user.values())} exits to the VMM, by reason')
+    woken = hist(run, 'kvm_vcpu_wakeup', tid)
+    equal([vcpu['halts'], vcpu['halts_polled']], [sum(woken.values()), woken.get((0,), 0)],
+          f'{name}: {sum(woken.values())} halts, {woken.get((0,), 0)} ended by polling')
+    return seen
+
+
+def exact(run):
+    last = reports(run)[-1]
+    vm = [v for v in last['vms'] if v['name'] == run][0]
+    reason = symbols('exit.format', 2)
+    to_user = symbols('userspace_exit.format', 1)
+    with open(run + '.scripts') as f:
+        scripts = f.read().splitlines()
+    equal(len(vm['vcpus']), len(scripts), f'{run}: {len(scripts)} vCPUs')
+    equal({e['isa'] for v in vm['vcpus'] for e in v['exits']}, {'svm'}, f'{run}: exits are SVM\'s')
+    for vcpu, script in zip(vm['vcpus'], scripts):
+        tid, name = vcpu['tid'], f"{run}, vCPU {vcpu['id']}"
+        pio, mmio, msr, cpuid, halts = script_truth(script)
+
+        seen = by_reason(vcpu, run, reason, to_user)
+        equal([seen.get(r, 0) for r in ('io', 'cpuid', 'hlt')],
+              [sum(pio.values()), sum(cpuid.values()), halts],
+              f'{name}: as many for io, cpuid and hlt as its script says')
+        equal([drill(vcpu, 'pio', 'port'), hist(run, 'kvm_pio', tid)], [pio, pio],
+              f'{name}: {sum(pio.values())} port accesses: script, histogram and iho-top agree')
+        # type 0 is a read not yet satisfied
+        pages = merge(((gpa & ~0xfff, t - 1), n)
+                      for (t, gpa), n in hist(run, 'kvm_mmio', tid).items() if t)
+        equal([drill(vcpu, 'mmio', 'page'), pages], [mmio, mmio],
+              f'{name}: {sum(mmio.values())} MMIO accesses likewise')
+        leaves = {k[0]: n for k, n in hist(run, 'kvm_cpuid', tid).items()}
+        equal([drill(vcpu, 'cpuid', 'leaf'), leaves], [cpuid, cpuid],
+              f'{name}: {sum(cpuid.values())} CPUIDs likewise')
+        truth = hist(run, 'kvm_msr', tid)
+        # beside the script's, the guest's own to the APIC
+        equal([drill(vcpu, 'msr', 'msr'), {k: n for k, n in truth.items() if k[0] == 0x8b}],
+              [truth, msr], f'{name}: {sum(truth.values())} MSR accesses likewise')
+        clean(vcpu, name)
+        kvm, parts = vcpu['bill_ns']['kvm'], sum(e['kvm_ns'] for e in vcpu['exits'])
+        # what is no exit's: the way from the gate to the first entry, in which the emulator, one
+        # thread for all CPUs, may stand still for a slice (up to 6 ms were seen)
+        ok(0 <= kvm - parts <= max(kvm // 50, 20000000),
+           f'{name}: time in KVM {kvm / 1e6:.1f} ms, by reason {parts / 1e6:.1f} ms')
+    lossless(last, run)
+
+
+def events(run):
+    # the only one; started by its loader, it has not QEMU's name
+    vm = reports(run)[-1]['vms'][0]
+    reason, to_user = symbols('exit.format', 2), symbols('userspace_exit.format', 1)
+    equal(len(vm['vcpus']), 2, f'{run}: 2 vCPUs')
+    for vcpu in vm['vcpus']:
+        by_reason(vcpu, run, reason, to_user)
+        # a booting Linux touches more ports and MSRs than there are rows
+        clean(vcpu, f"{run}, vCPU {vcpu['id']}", ('drill_overflow',))
+
+
+def halted(run):
+    for vcpu in [v for v in reports(run)[-1]['vms'] if v['name'] == run][0]['vcpus']:
+        truth = 0
+        with open(run + '.kvm_vcpu_wakeup') as f:
+            for tid, ns in re.findall(r'common_pid: +(\d+),.* ns: +(\d+)', f.read()):
+                truth += int(ns) * (int(tid) == vcpu['tid'])
+        bill = vcpu['bill_ns']
+        got = bill['halted'] + bill['halt_poll'] + bill['runnable']
+        # KVM's measure includes its own work around the wait, which is billed to it
+        ok(got * 99 // 100 <= truth <= got + bill['kvm'] + bill['preempted'],
+           f"{run}, vCPU {vcpu['id']}: halted {got / 1e6:.1f} ms with polling and run queue,"
+           f" by KVM's own measure {truth / 1e6:.1f} ms")
+
+
+def bill(run, index, states, relation, ms, percent):
+    last = reports(run)[-1]
+    vcpu = [v for v in last['vms'] if v['name'] == run][0]['vcpus'][int(index)]
+    if states.startswith('userspace:'):
+        got = sum(u['time_ns'] for u in vcpu['userspace_exits'] if u['reason'] == states[10:])
+    else:
+        got = sum(vcpu['bill_ns'][s] for s in states.split('+'))
+    got, ms, percent = got / 1e6, int(ms), int(percent)
+    good = {'=': abs(got - ms) <= ms * percent / 100, '<': got < ms, '>': got > ms}[relation]
+    ok(good, f'{run}, vCPU {index}: {states} {got:.1f} ms, expected {relation} {ms}'
+       + (f' within {percent} %' if percent else ''))
+
+
+def attach(run, count):
+    all_reports = reports(run)
+    equal(len(all_reports), int(count), f'{run}: attached {count} times')
+    for i, report in enumerate(all_reports, 1):
+        equal(len(report['vms'][0]['vcpus']), 2, f'{run} {i}: both vCPUs are found')
+        for vcpu in report['vms'][0]['vcpus']:
+            name = f"{run} {i}, vCPU {vcpu['id']}"
+            clean(vcpu, f"{name}, {vcpu['exits_total']} exits")
+        lossless(report, f'{run} {i}')
+
+
+JUDGES = {f.__name__: f for f in (exact, events, halted, bill, attach)}
+
+
+def main():
+    os.chdir(sys.argv[1])
+    if not os.path.exists('judge'):
+        return 0
+    with open('judge') as f:
+        for line in f:
+            what, *args = line.split()
+            try:
+                JUDGES[what](*args)
+            except Exception as e:  # a verdict that cannot be had is a failed one
+                ok(False, line.strip(), f'cannot be judged: {type(e).__name__}: {e}')
+    return failed != 0
+
+
+sys.exit(main())

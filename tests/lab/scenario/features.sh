@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Every program loads and attaches to the events of this KVM.
+iho-top --features >features.txt 2>features.err
+ok $? "iho-top --features"
+# no AVIC under emulation; all else a kernel of this age gives
+no=$(awk '$2!="yes" && $1!="apicv" {print $1}' features.txt)
+[ -z "$no" ]
+ok $? "$(grep -c yes features.txt) features, every program among them${no:+; not: $no}"
+grep '^kvm ' features.txt | grep -q kvm_amd
+ok $? "the hypervisor is kvm_amd"
+cat features.err
