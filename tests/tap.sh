@@ -18,8 +18,8 @@ TAP_PIDS=()
 tap_cleanup() {
 	local p
 	for p in "${TAP_PIDS[@]}"; do
-		kill -CONT "$p" 2>/dev/null
-		kill "$p" 2>/dev/null
+		gone "$p" || kill -CONT "$p"
+		gone "$p" || kill "$p"
 	done
 	for p in "${TAP_PIDS[@]}"; do
 		wait_gone "$p" 5 || kill -9 "$p" 2>/dev/null
@@ -90,7 +90,11 @@ poll() {
 	done
 }
 
-gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+# Ended; the pid may be another process' by now, but that is no child of ours
+gone() {
+	! grep -qx "PPid:[[:space:]]*$$" "/proc/$1/status" 2>/dev/null ||
+		grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
+}
 wait_gone() { poll "$2" gone "$1"; }
 has_line() { grep -qE -- "$2" "$1" 2>/dev/null; }
 
