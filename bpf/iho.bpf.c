@@ -26,7 +26,6 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* Set by userspace before the load. */
 const volatile __u64 vm_key_secret = 0;
-const volatile __u32 nr_cpus = 1;
 const volatile __u32 page_fault_code_arg =
 	2; /* which argument of kvm_page_fault is the error code */
 const volatile __u32 splits_guest =

@@ -23,8 +23,6 @@
 
 #include "events.h"
 
-#define IHO_ABI 1
-
 /* What a vCPU can be doing. It is in exactly one of these at any moment. */
 enum iho_state {
 	IHO_ST_UNKNOWN, /* before the first event that tells: shown as "unaccounted" */

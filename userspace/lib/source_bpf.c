@@ -110,7 +110,6 @@ static int configure(struct source_bpf *b, const struct iho_probe *p, unsigned i
 	if (getrandom(&secret, sizeof(secret), 0) != sizeof(secret))
 		return -errno;
 	skel->rodata->vm_key_secret = secret;
-	skel->rodata->nr_cpus = n_cpus;
 	skel->rodata->page_fault_code_arg = p->page_fault_code_arg;
 	skel->rodata->splits_guest = p->hw_vmx || p->hw_svm;
 	for (int i = 0; i < IHO_EV_MAX; i++) {
