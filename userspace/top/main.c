@@ -356,8 +356,7 @@ static int run_screen(struct iho_collector *c, const struct options *o, const ch
 		t.warning = broken.text;
 	t.delay_s = o->delay_s;
 	t.iterations = o->iterations;
-	if (o->ascii)
-		settings.ascii = true;
+	t.ascii = o->ascii;
 	ret = iho_tui_run(c, &t, err);
 	iho_settings_free(&settings);
 	return ret;

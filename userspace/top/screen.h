@@ -165,6 +165,7 @@ struct ui {
 	struct iho_collector *collector;
 	const struct iho_report *r;
 	struct iho_settings *set;
+	bool ascii; /* asked for in this run */
 	bool save; /* `set` belongs to the caller and to a file */
 	bool dirty; /* `set` is not what the file says */
 	const char *notice;

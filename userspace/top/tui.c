@@ -52,7 +52,7 @@ void ui_hit(struct ui *ui, enum hit_kind kind, int y, int x, int w, int arg)
 
 bool ui_ascii(const struct ui *ui)
 {
-	return ui->set->ascii || !ui->term.utf8;
+	return ui->ascii || ui->set->ascii || !ui->term.utf8;
 }
 
 bool without_exits(const struct ui *ui)
@@ -944,6 +944,7 @@ static struct ui *ui_new(struct iho_collector *c, const struct iho_tui_options *
 	ui->set = o->settings ? o->settings : own;
 	ui->delay_s = o->delay_s > 0 ? o->delay_s : ui->set->delay_s;
 	ui->notice = o->notice;
+	ui->ascii = o->ascii;
 	ui->page = 1;
 	if (o->warning)
 		ui_say(ui, true, "%s", o->warning);

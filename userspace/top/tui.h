@@ -10,6 +10,7 @@ struct iho_tui_options {
 	double delay_s; /* between two reports; <= 0: the settings' own */
 	unsigned long iterations; /* reports to show, each for one delay; 0 = endless */
 	struct iho_settings *settings; /* changed by the user, then saved; NULL: not saved */
+	bool ascii; /* no characters beyond ASCII in this run, whatever the settings say */
 	const char *notice; /* stays on the strip: "demo tenant started: pid 123"; NULL = none */
 	const char *warning; /* shown until the first key: broken settings; NULL = none */
 };
