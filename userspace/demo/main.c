@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* iho-demo: a tenant whose exits are known exactly. See README.md. */
+/* iho-demo: a tenant whose exits are known exactly, or an ordinary Linux. See README.md. */
 #include <err.h>
 #include <errno.h>
 #include <poll.h>
@@ -52,10 +52,11 @@ static int create(struct session *session)
 		.pin = options->pin,
 		.nr_pin = options->nr_pin,
 		.linger = options->linger,
+		.boot = options->boot.kernel ? &options->boot : NULL,
 	};
 	int ret;
 
-	for (unsigned int i = 0; i < config.max_vcpus; i++)
+	for (unsigned int i = 0; !config.boot && i < config.max_vcpus; i++)
 		if (options_script(options, i)->nr_ops > config.max_ops)
 			config.max_ops = options_script(options, i)->nr_ops;
 
@@ -111,6 +112,8 @@ static void look_at_vcpus(struct session *session)
 	}
 	if (state.failed)
 		session->ended_by = "failure";
+	else if (state.ending != VMM_NOT_ENDED)
+		session->ended_by = state.ending == VMM_RESET ? "reset" : "power-off";
 	else if (done && !options->linger)
 		session->ended_by = "scripts";
 }
@@ -168,6 +171,12 @@ static void wait_for_event(struct session *session)
 		take_stdin(session);
 }
 
+/* A Linux tenant's own doing: the announcement is the word of the report. */
+static bool ended_itself(const struct session *session)
+{
+	return !strcmp(session->ended_by, "power-off") || !strcmp(session->ended_by, "reset");
+}
+
 static int run(struct session *session)
 {
 	const struct options *options = session->options;
@@ -196,7 +205,10 @@ static int run(struct session *session)
 		if (!session->ended_by)
 			look_at_vcpus(session);
 	}
-	vmm_stop(session->vmm);
+	if (vmm_stop(session->vmm))
+		session->ended_by = "failure";
+	if (options->announce && ended_itself(session))
+		printf("%s\n", session->ended_by);
 	return strcmp(session->ended_by, "failure") ? 0 : -EIO;
 }
 

@@ -46,26 +46,38 @@ static const char *const demo_scripts[] = {
 static void print_help(void)
 {
 	printf("Usage: iho-demo [OPTION]...\n"
+	       "       iho-demo --kernel BZIMAGE [OPTION]...\n"
 	       "Run a tiny KVM tenant that makes exactly the exits its script asks for; without\n"
-	       "--script an endless, changing mix on two vCPUs.\n"
+	       "--script an endless, changing mix on two vCPUs. Or boot an ordinary Linux.\n"
 	       "\n"
+	       "Scripts:\n"
 	       "  --script S           run S on every vCPU: ops separated by commas or newlines;\n"
 	       "                       @FILE reads them from a file, # starts a comment\n"
 	       "  --script-vcpu I=S    run S on vCPU I instead; may be repeated\n"
 	       "  --list-ops           describe the ops and exit\n"
-	       "  --vcpus N            number of vCPUs (default 2)\n"
 	       "  --hotplug-after MS   add one more vCPU after MS milliseconds\n"
-	       "  --pin CPU[,CPU...]   run vCPU i on the i-th CPU of the list, round and round\n"
 	       "  --hlt-us N           wake each HLT after N microseconds (default 1000)\n"
 	       "  --no-irqchip         no LAPIC in the kernel: each HLT exits to userspace and is\n"
 	       "                       re-entered at once\n"
 	       "  --gate-stdin         a line on standard input opens the gate, as SIGUSR1 does\n"
 	       "  --linger             keep the vCPU threads parked at the end, until SIGTERM\n"
+	       "\n"
+	       "Linux, until it switches itself off or reboots:\n"
+	       "  --kernel BZIMAGE     the kernel\n"
+	       "  --initrd FILE        its initial ramdisk (default none)\n"
+	       "  --append CMDLINE     its command line (default console=ttyS0)\n"
+	       "  --memory MIB         its memory (default 256)\n"
+	       "  --console FILE       where its serial port writes to (default standard output)\n"
+	       "\n"
+	       "Both:\n"
+	       "  --vcpus N            number of vCPUs (default 2)\n"
+	       "  --pin CPU[,CPU...]   run vCPU i on the i-th CPU of the list, round and round\n"
 	       "  --seconds T          stop after T seconds\n"
 	       "  --name NAME          the tenant's name (default demo)\n"
-	       "  --announce           print 'ready PID TID...' before the scripts start,\n"
+	       "  --announce           print 'ready PID TID...' before the vCPUs start; scripts:\n"
 	       "                       'gate N' when all vCPUs wait for the N-th opening,\n"
-	       "                       'hotplug I TID', and 'done' when all scripts have ended\n"
+	       "                       'hotplug I TID', and 'done' when all scripts have ended;\n"
+	       "                       Linux: 'power-off' or 'reset' at its end\n"
 	       "  --report             print what was executed and seen, as JSON, at the end\n"
 	       "  --die-with-parent    end when the parent process does\n"
 	       "  --help, --version\n"
@@ -185,6 +197,18 @@ static int check_options(const struct options *options)
 {
 	unsigned int total = options->nr_vcpus + (options->hotplug_ns != NEVER);
 
+	if (options->boot.kernel && options->script_option) {
+		warnx("--%s is for scripts: it does not go with --kernel", options->script_option);
+		return usage_error();
+	}
+	if (!options->boot.kernel && options->linux_option) {
+		warnx("--%s is for Linux: it needs --kernel", options->linux_option);
+		return usage_error();
+	}
+	if (options->boot.kernel && total > VMM_LINUX_MAX_VCPUS) {
+		warnx("--vcpus: with --kernel at most %d", VMM_LINUX_MAX_VCPUS);
+		return usage_error();
+	}
 	for (unsigned int i = 0; i < options->nr_overrides; i++) {
 		if (options->overrides[i].vcpu < total)
 			continue;
@@ -195,7 +219,12 @@ static int check_options(const struct options *options)
 }
 
 enum {
-	OPT_SCRIPT = 256,
+	OPT_KERNEL = 256,
+	OPT_INITRD,
+	OPT_APPEND,
+	OPT_MEMORY,
+	OPT_CONSOLE,
+	OPT_SCRIPT,
 	OPT_SCRIPT_VCPU,
 	OPT_LIST_OPS,
 	OPT_VCPUS,
@@ -215,6 +244,11 @@ enum {
 };
 
 static const struct option long_options[] = {
+	{ "kernel", required_argument, NULL, OPT_KERNEL },
+	{ "initrd", required_argument, NULL, OPT_INITRD },
+	{ "append", required_argument, NULL, OPT_APPEND },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "script", required_argument, NULL, OPT_SCRIPT },
 	{ "script-vcpu", required_argument, NULL, OPT_SCRIPT_VCPU },
 	{ "list-ops", no_argument, NULL, OPT_LIST_OPS },
@@ -235,6 +269,30 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
+/* Most options go with both kinds of tenants. */
+static void note_kind(struct options *options, int option, const char *name)
+{
+	switch (option) {
+	case OPT_INITRD:
+	case OPT_APPEND:
+	case OPT_MEMORY:
+	case OPT_CONSOLE:
+		if (!options->linux_option)
+			options->linux_option = name;
+		break;
+	case OPT_SCRIPT:
+	case OPT_SCRIPT_VCPU:
+	case OPT_HOTPLUG_AFTER:
+	case OPT_HLT_US:
+	case OPT_NO_IRQCHIP:
+	case OPT_GATE_STDIN:
+	case OPT_LINGER:
+		if (!options->script_option)
+			options->script_option = name;
+		break;
+	}
+}
+
 static int load_script(struct options *options, const char *text)
 {
 	script_free(&options->scripts[0]);
@@ -248,6 +306,22 @@ static int parse_option(struct options *options, int option, const char *name)
 	int ret = 0;
 
 	switch (option) {
+	case OPT_KERNEL:
+		options->boot.kernel = optarg;
+		return 0;
+	case OPT_INITRD:
+		options->boot.initrd = optarg;
+		return 0;
+	case OPT_APPEND:
+		options->boot.append = optarg;
+		return 0;
+	case OPT_MEMORY:
+		ret = parse_number(name, optarg, VMM_LINUX_MIN_MIB, VMM_LINUX_MAX_MIB, &value);
+		options->boot.memory_bytes = value << 20;
+		return ret;
+	case OPT_CONSOLE:
+		options->boot.console = optarg;
+		return 0;
 	case OPT_SCRIPT:
 		return load_script(options, optarg);
 	case OPT_SCRIPT_VCPU:
@@ -300,6 +374,7 @@ int options_parse(struct options *options, int argc, char **argv)
 		.hlt_us = 1000,
 		.run_ns = NEVER,
 		.hotplug_ns = NEVER,
+		.boot = { .append = "console=ttyS0", .memory_bytes = 256 << 20 },
 	};
 	while ((option = getopt_long(argc, argv, "", long_options, &index)) != -1) {
 		int ret;
@@ -315,6 +390,7 @@ int options_parse(struct options *options, int argc, char **argv)
 			script_list_ops(stdout);
 			return 1;
 		}
+		note_kind(options, option, long_options[index].name);
 		ret = parse_option(options, option, long_options[index].name);
 		if (ret)
 			return ret;
@@ -323,7 +399,7 @@ int options_parse(struct options *options, int argc, char **argv)
 		warnx("what is '%s'?", argv[optind]);
 		return usage_error();
 	}
-	if (!options->nr_scripts) {
+	if (!options->nr_scripts && !options->boot.kernel) {
 		int ret = load_demo(options);
 
 		if (ret)
@@ -344,6 +420,8 @@ void options_free(struct options *options)
 
 const struct script *options_script(const struct options *options, unsigned int vcpu)
 {
+	if (options->boot.kernel)
+		return NULL;
 	for (unsigned int i = options->nr_overrides; i > 0; i--)
 		if (options->overrides[i - 1].vcpu == vcpu)
 			return &options->overrides[i - 1].script;

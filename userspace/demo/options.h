@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "script.h"
+#include "vmm.h"
 
 #define OPTIONS_NEVER UINT64_MAX
 
@@ -19,6 +20,7 @@ struct override {
 struct options {
 	unsigned int nr_vcpus;
 	const char *name;
+	struct vmm_linux boot;	  /* kernel: NULL if the tenant runs scripts */
 	struct script scripts[2]; /* of even and odd vCPUs; with --script only the first */
 	unsigned int nr_scripts;
 	struct override *overrides;
@@ -34,6 +36,10 @@ struct options {
 	bool report;
 	bool announce;
 	bool die_with_parent;
+
+	/* The first option seen that goes with scripts only, and with Linux only; for messages. */
+	const char *script_option;
+	const char *linux_option;
 };
 
 /*
@@ -43,7 +49,7 @@ struct options {
 int options_parse(struct options *options, int argc, char **argv);
 void options_free(struct options *options);
 
-/* What a vCPU runs. */
+/* What a vCPU runs; NULL in a Linux tenant. */
 const struct script *options_script(const struct options *options, unsigned int vcpu);
 
 #endif

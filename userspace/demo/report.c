@@ -37,16 +37,12 @@ static void print_string(FILE *out, const char *text)
 	fputc('"', out);
 }
 
-static void print_vcpu(FILE *out, const struct vmm_vcpu *vcpu)
+/* What the ops of a vCPU's script did. */
+static void print_script(FILE *out, const struct vmm_vcpu *vcpu)
 {
 	const char *separator = "";
 
-	fprintf(out, "{\"vcpu\": %u, \"tid\": %d, \"done\": %s", vcpu->index, vcpu->tid,
-		vcpu->done ? "true" : "false");
-	fprintf(out, ", \"elapsed_seconds\": %.6f, \"cpu_seconds\": %.6f",
-		(double)vcpu->elapsed_ns / 1e9, (double)vcpu->cpu_ns / 1e9);
-
-	fprintf(out, ",\n   \"guest\": {");
+	fprintf(out, "\"guest\": {");
 	for (uint32_t kind = 0; kind < GUEST_NR_OPS; kind++) {
 		if (!script_op_name(kind))
 			continue;
@@ -56,9 +52,22 @@ static void print_vcpu(FILE *out, const struct vmm_vcpu *vcpu)
 	}
 	fprintf(out, ", \"eoi_wrmsr\": %" PRIu64 ", \"eoi_rdmsr\": %" PRIu64 "}",
 		vcpu->area->eoi_wrmsrs, vcpu->area->eoi_rdmsrs);
+	fprintf(out, ",\n   \"wakes\": %" PRIu64 ", ", vcpu->wakes);
+}
 
-	fprintf(out, ",\n   \"wakes\": %" PRIu64 ", \"exits\": {", vcpu->wakes);
-	separator = "";
+static void print_vcpu(FILE *out, const struct vmm_vcpu *vcpu)
+{
+	const char *separator = "";
+
+	fprintf(out, "{\"vcpu\": %u, \"tid\": %d", vcpu->index, vcpu->tid);
+	if (vcpu->area)
+		fprintf(out, ", \"done\": %s", vcpu->done ? "true" : "false");
+	fprintf(out, ", \"elapsed_seconds\": %.6f, \"cpu_seconds\": %.6f,\n   ",
+		(double)vcpu->elapsed_ns / 1e9, (double)vcpu->cpu_ns / 1e9);
+	if (vcpu->area)
+		print_script(out, vcpu);
+
+	fprintf(out, "\"exits\": {");
 	for (unsigned int reason = 0; reason < VMM_NR_EXIT_REASONS; reason++) {
 		if (!vcpu->exits[reason])
 			continue;

@@ -9,7 +9,7 @@
 /**
  * struct report_info - what the report says beside the vCPUs' counts
  * @name: printable ASCII
- * @ended_by: "scripts", "signal", "seconds" or "failure"
+ * @ended_by: "scripts", "power-off", "reset", "signal", "seconds" or "failure"
  */
 struct report_info {
 	const char *name;

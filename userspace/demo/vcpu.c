@@ -9,14 +9,20 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "linux.h"
 #include "vmm_internal.h"
 
-#define MSR_IA32_TSC	  0x10
-#define MSR_KVM_PV_EOI_EN 0x4b564d04
-#define APIC_SPIV	  0xf0
-#define APIC_SPIV_ENABLE  0x1ff
-#define APIC_BASE_ENABLE  0x800
-#define APIC_BASE_X2APIC  0x400
+#define MSR_IA32_TSC	     0x10
+#define MSR_KVM_PV_EOI_EN    0x4b564d04
+#define MSR_IA32_MISC_ENABLE 0x1a0
+#define MISC_FAST_STRING     0x1
+#define MSR_MTRR_DEF_TYPE    0x2ff
+#define MTRR_ENABLE	     0x800
+#define MTRR_WRITE_BACK	     0x6
+#define APIC_SPIV	     0xf0
+#define APIC_SPIV_ENABLE     0x1ff
+#define APIC_BASE_ENABLE     0x800
+#define APIC_BASE_X2APIC     0x400
 
 #define WAKER_MIN_NS (20 * NS_PER_US)
 
@@ -24,21 +30,7 @@ static int set_cpuid(struct vmm_vcpu *vcpu)
 {
 	struct vmm *vmm = vcpu->vmm;
 
-	for (uint32_t i = 0; i < vmm->cpuid->nent; i++) {
-		struct kvm_cpuid_entry2 *entry = &vmm->cpuid->entries[i];
-
-		switch (entry->function) {
-		case 0x1: /* initial APIC id; x2APIC */
-			entry->ebx = (entry->ebx & 0x00ffffff) | vcpu->index << 24;
-			if (vmm->irqchip)
-				entry->ecx |= 1U << 21;
-			break;
-		case 0xb: /* x2APIC id */
-		case 0x1f:
-			entry->edx = vcpu->index;
-			break;
-		}
-	}
+	cpuid_set_id(vmm, vcpu->index);
 	if (ioctl(vcpu->fd, KVM_SET_CPUID2, vmm->cpuid)) {
 		int ret = -errno;
 
@@ -50,16 +42,20 @@ static int set_cpuid(struct vmm_vcpu *vcpu)
 
 static int set_registers(struct vmm_vcpu *vcpu)
 {
-	uint64_t area_gpa = (uint64_t)((uint8_t *)vcpu->area - vcpu->vmm->ram);
+	struct vmm *vmm = vcpu->vmm;
 	struct kvm_sregs sregs;
 	struct kvm_regs regs;
 	int ret;
 
 	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs))
 		goto failed;
-	guest_start_state(&sregs, &regs, area_gpa);
-	if (vcpu->vmm->irqchip)
-		sregs.apic_base |= APIC_BASE_ENABLE | APIC_BASE_X2APIC;
+	if (vmm->pc) {
+		linux_start_state(&sregs, &regs);
+	} else {
+		guest_start_state(&sregs, &regs, (uint64_t)((uint8_t *)vcpu->area - vmm->ram));
+		if (vmm->irqchip)
+			sregs.apic_base |= APIC_BASE_ENABLE | APIC_BASE_X2APIC;
+	}
 	if (ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) || ioctl(vcpu->fd, KVM_SET_REGS, &regs))
 		goto failed;
 	return 0;
@@ -110,6 +106,28 @@ failed:
 	ret = -errno;
 	warn("vCPU %u: setting up the LAPIC", vcpu->index);
 	return ret;
+}
+
+/*
+ * What firmware sets on every CPU, and Linux takes as given: memory is write-back where no MTRR
+ * says otherwise, and the string instructions are fast. A KVM without these MSRs needs neither.
+ */
+static void set_pc_msrs(struct vmm_vcpu *vcpu)
+{
+	uint64_t def_type = MTRR_ENABLE | MTRR_WRITE_BACK, misc = 0;
+
+	access_msr(vcpu, MSR_MTRR_DEF_TYPE, &def_type, false);
+	if (access_msr(vcpu, MSR_IA32_MISC_ENABLE, &misc, true)) {
+		misc |= MISC_FAST_STRING;
+		access_msr(vcpu, MSR_IA32_MISC_ENABLE, &misc, false);
+	}
+}
+
+/* The other vCPUs wait for the first one's INIT and SIPI; it sets up the LAPICs. */
+static int create_for_linux(struct vmm_vcpu *vcpu)
+{
+	set_pc_msrs(vcpu);
+	return vcpu->index ? 0 : set_registers(vcpu);
 }
 
 static int read_tsc(struct vmm_vcpu *vcpu, uint64_t *tsc_khz)
@@ -180,6 +198,20 @@ static int load_script(struct vmm_vcpu *vcpu, const struct script *script, uint6
 	return 0;
 }
 
+static int create_for_script(struct vmm_vcpu *vcpu, const struct script *script)
+{
+	uint64_t tsc_khz = 0;
+	int ret = set_registers(vcpu);
+
+	if (!ret)
+		ret = set_apic(vcpu);
+	if (!ret)
+		ret = read_tsc(vcpu, &tsc_khz);
+	if (!ret)
+		ret = load_script(vcpu, script, tsc_khz);
+	return ret;
+}
+
 void vcpu_destroy(struct vmm_vcpu *vcpu)
 {
 	if (vcpu->run)
@@ -191,7 +223,6 @@ void vcpu_destroy(struct vmm_vcpu *vcpu)
 int vcpu_create(struct vmm_vcpu *vcpu, const struct script *script)
 {
 	struct vmm *vmm = vcpu->vmm;
-	uint64_t tsc_khz = 0;
 	void *run;
 	int ret;
 
@@ -209,13 +240,7 @@ int vcpu_create(struct vmm_vcpu *vcpu, const struct script *script)
 	}
 	vcpu->run = run;
 	ret = set_cpuid(vcpu);
-	if (!ret)
-		ret = set_registers(vcpu);
-	if (!ret)
-		ret = set_apic(vcpu);
-	if (!ret)
-		ret = read_tsc(vcpu, &tsc_khz);
-	if (!ret)
-		ret = load_script(vcpu, script, tsc_khz);
-	return ret;
+	if (ret)
+		return ret;
+	return vmm->pc ? create_for_linux(vcpu) : create_for_script(vcpu, script);
 }

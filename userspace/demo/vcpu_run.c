@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "linux.h"
 #include "vmm_internal.h"
 
 static struct vmm_addr *find_addr(struct vmm_vcpu *vcpu, enum vmm_access access, uint64_t addr)
@@ -113,6 +114,37 @@ static bool control_port(struct vmm_vcpu *vcpu, uint16_t port, const void *data)
 	return true;
 }
 
+/* A port of a Linux tenant. False: the vCPU has nothing more to do. */
+static bool pc_port(struct vmm_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	bool in = run->io.direction == KVM_EXIT_IO_IN;
+	struct vmm *vmm = vcpu->vmm;
+
+	count_access(vcpu, in ? VMM_IN : VMM_OUT, run->io.port);
+	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+		if (in) {
+			pc_in(vmm->pc, run->io.port, data, run->io.size);
+			continue;
+		}
+		switch (pc_out(vmm->pc, run->io.port, data, run->io.size)) {
+		case PC_GOES_ON:
+			break;
+		case PC_POWER_OFF:
+			vmm_set_ending(vmm, VMM_POWER_OFF);
+			return false;
+		case PC_RESET:
+			vmm_set_ending(vmm, VMM_RESET);
+			return false;
+		case PC_FAILED:
+			vmm_fail(vmm);
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool handle_io(struct vmm_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -138,22 +170,32 @@ static void handle_mmio(struct vmm_vcpu *vcpu)
 		count_access(vcpu, VMM_MMIO_WRITE, run->mmio.phys_addr);
 	} else {
 		count_access(vcpu, VMM_MMIO_READ, run->mmio.phys_addr);
-		memset(run->mmio.data, 0, sizeof(run->mmio.data));
+		memset(run->mmio.data, vcpu->vmm->pc ? 0xff : 0, sizeof(run->mmio.data));
 	}
 }
 
-static void report_bad_exit(const struct vmm_vcpu *vcpu)
+/* An exit after which the vCPU cannot go on. */
+static void handle_last_exit(const struct vmm_vcpu *vcpu)
 {
 	const struct kvm_run *run = vcpu->run;
+	struct vmm *vmm = vcpu->vmm;
 
+	if (run->exit_reason == KVM_EXIT_SHUTDOWN && vmm->pc &&
+	    linux_reboots_by_triple_fault(vmm->config.boot->append)) {
+		vmm_set_ending(vmm, VMM_RESET);
+		return;
+	}
 	switch (run->exit_reason) {
 	case KVM_EXIT_FAIL_ENTRY:
 		warnx("vCPU %u: KVM_EXIT_FAIL_ENTRY, hardware reason %#llx", vcpu->index,
 		      run->fail_entry.hardware_entry_failure_reason);
 		break;
 	case KVM_EXIT_INTERNAL_ERROR:
-		warnx("vCPU %u: KVM_EXIT_INTERNAL_ERROR, suberror %u", vcpu->index,
-		      run->internal.suberror);
+		warnx("vCPU %u: KVM_EXIT_INTERNAL_ERROR, suberror %u%s", vcpu->index,
+		      run->internal.suberror,
+		      run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ?
+			      ": KVM cannot emulate an instruction of the guest" :
+			      "");
 		break;
 	case KVM_EXIT_SHUTDOWN:
 		warnx("vCPU %u: KVM_EXIT_SHUTDOWN: triple fault in the guest", vcpu->index);
@@ -161,6 +203,7 @@ static void report_bad_exit(const struct vmm_vcpu *vcpu)
 	default:
 		warnx("vCPU %u: unexpected KVM exit reason %u", vcpu->index, run->exit_reason);
 	}
+	vmm_fail(vmm);
 }
 
 /*
@@ -189,7 +232,7 @@ static void run_vcpu(struct vmm_vcpu *vcpu)
 		vcpu->exits[reason < VMM_NR_EXIT_REASONS ? reason : VMM_NR_EXIT_REASONS - 1]++;
 		switch (reason) {
 		case KVM_EXIT_IO:
-			if (!handle_io(vcpu))
+			if (!(vcpu->vmm->pc ? pc_port(vcpu) : handle_io(vcpu)))
 				return;
 			break;
 		case KVM_EXIT_MMIO:
@@ -199,8 +242,7 @@ static void run_vcpu(struct vmm_vcpu *vcpu)
 		case KVM_EXIT_INTR:
 			break;
 		default:
-			report_bad_exit(vcpu);
-			vmm_fail(vcpu->vmm);
+			handle_last_exit(vcpu);
 			return;
 		}
 	}

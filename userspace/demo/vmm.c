@@ -12,13 +12,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "linux.h"
 #include "vmm_internal.h"
 
 /* Where VMX without unrestricted guest keeps its TSS (3 pages) and identity map: unused GPAs. */
 #define TSS_GPA		 0xfffbd000
 #define IDENTITY_MAP_GPA 0xfffbc000ULL
 
-#define MAX_CPUID_ENTRIES  1024
 #define THREAD_STACK_BYTES (256 * 1024)
 #define EXTRA_FILES	   64
 
@@ -56,6 +56,14 @@ void vmm_fail(struct vmm *vmm)
 	vmm_notify(vmm);
 }
 
+void vmm_set_ending(struct vmm *vmm, enum vmm_ending ending)
+{
+	pthread_mutex_lock(&vmm->lock);
+	vmm->ending = ending;
+	pthread_mutex_unlock(&vmm->lock);
+	vmm_notify(vmm);
+}
+
 /* @cpu: the only CPU to run on, NULL: any. */
 static int create_thread(pthread_t *thread, const unsigned int *cpu, void *(*func)(void *),
 			 void *arg)
@@ -89,7 +97,7 @@ cleanup:
 	return -ret;
 }
 
-static int check_extension(const struct vmm *vmm, int extension)
+int vmm_check_extension(const struct vmm *vmm, int extension)
 {
 	int ret = ioctl(vmm->kvm_fd, KVM_CHECK_EXTENSION, extension);
 
@@ -126,8 +134,8 @@ static int open_kvm(struct vmm *vmm)
 		warnx("/dev/kvm: API version %d instead of %d", version, KVM_API_VERSION);
 		return -ENOTSUP;
 	}
-	if (!check_extension(vmm, KVM_CAP_IMMEDIATE_EXIT) ||
-	    !check_extension(vmm, KVM_CAP_USER_MEMORY)) {
+	if (!vmm_check_extension(vmm, KVM_CAP_IMMEDIATE_EXIT) ||
+	    !vmm_check_extension(vmm, KVM_CAP_USER_MEMORY)) {
 		warnx("this KVM lacks KVM_CAP_IMMEDIATE_EXIT or KVM_CAP_USER_MEMORY");
 		return -ENOTSUP;
 	}
@@ -136,8 +144,8 @@ static int open_kvm(struct vmm *vmm)
 
 static int check_nr_vcpus(const struct vmm *vmm)
 {
-	int max = check_extension(vmm, KVM_CAP_MAX_VCPUS);
-	int max_id = check_extension(vmm, KVM_CAP_MAX_VCPU_ID);
+	int max = vmm_check_extension(vmm, KVM_CAP_MAX_VCPUS);
+	int max_id = vmm_check_extension(vmm, KVM_CAP_MAX_VCPU_ID);
 
 	if (max_id > 0 && max_id < max)
 		max = max_id;
@@ -158,7 +166,8 @@ static int create_irqchip(struct vmm *vmm)
 
 	if (!vmm->config.irqchip)
 		return 0;
-	if (!check_extension(vmm, KVM_CAP_IRQCHIP) || !check_extension(vmm, KVM_CAP_SIGNAL_MSI)) {
+	if (!vmm_check_extension(vmm, KVM_CAP_IRQCHIP) ||
+	    !vmm_check_extension(vmm, KVM_CAP_SIGNAL_MSI)) {
 		warnx("note: this KVM has no in-kernel irqchip; each HLT exits to userspace");
 		return 0;
 	}
@@ -189,13 +198,13 @@ static int create_vm(struct vmm *vmm)
 		warn("KVM_CREATE_VM");
 		return ret;
 	}
-	if (check_extension(vmm, KVM_CAP_SET_IDENTITY_MAP_ADDR) &&
+	if (vmm_check_extension(vmm, KVM_CAP_SET_IDENTITY_MAP_ADDR) &&
 	    ioctl(vmm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map)) {
 		ret = -errno;
 		warn("KVM_SET_IDENTITY_MAP_ADDR");
 		return ret;
 	}
-	if (check_extension(vmm, KVM_CAP_SET_TSS_ADDR) &&
+	if (vmm_check_extension(vmm, KVM_CAP_SET_TSS_ADDR) &&
 	    ioctl(vmm->vm_fd, KVM_SET_TSS_ADDR, TSS_GPA)) {
 		ret = -errno;
 		warn("KVM_SET_TSS_ADDR");
@@ -204,42 +213,94 @@ static int create_vm(struct vmm *vmm)
 	return create_irqchip(vmm);
 }
 
-static int create_ram(struct vmm *vmm)
+static int map_ram(struct vmm *vmm, size_t bytes)
 {
-	struct kvm_userspace_memory_region region = { 0 };
-	void *ram;
+	void *ram = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (ram == MAP_FAILED) {
+		int ret = -errno;
+
+		warn("%zu MiB of guest memory", bytes >> 20);
+		return ret;
+	}
+	vmm->ram = ram;
+	vmm->ram_bytes = bytes;
+	return 0;
+}
+
+/* Show the guest the part of its memory from @offset on at @gpa. */
+static int add_region(struct vmm *vmm, uint32_t slot, uint64_t gpa, size_t offset, size_t bytes)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = slot,
+		.guest_phys_addr = gpa,
+		.memory_size = bytes,
+		.userspace_addr = (uintptr_t)vmm->ram + offset,
+	};
+	int ret;
+
+	if (!ioctl(vmm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region))
+		return 0;
+	ret = -errno;
+	warn("KVM_SET_USER_MEMORY_REGION");
+	return ret;
+}
+
+static int create_script_ram(struct vmm *vmm)
+{
+	size_t bytes;
 	int ret;
 
 	vmm->area_bytes = guest_area_bytes(vmm->config.max_ops);
-	vmm->ram_bytes = GUEST_AREAS + vmm->config.max_vcpus * vmm->area_bytes;
-	if (vmm->ram_bytes > GUEST_MMIO_START) {
+	bytes = GUEST_AREAS + vmm->config.max_vcpus * vmm->area_bytes;
+	if (bytes > GUEST_MMIO_START) {
 		warnx("%u vCPUs with scripts of %zu ops need more than %u MiB of guest memory",
 		      vmm->config.max_vcpus, vmm->config.max_ops, GUEST_MMIO_START >> 20);
 		return -E2BIG;
 	}
-	ram = mmap(NULL, vmm->ram_bytes, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (ram == MAP_FAILED) {
-		ret = -errno;
-		warn("guest memory");
+	ret = map_ram(vmm, bytes);
+	if (ret)
 		return ret;
-	}
-	vmm->ram = ram;
 	guest_build(vmm->ram);
+	return add_region(vmm, 0, 0, 0, bytes);
+}
 
-	region.memory_size = vmm->ram_bytes;
-	region.userspace_addr = (uintptr_t)vmm->ram;
-	if (ioctl(vmm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region)) {
-		ret = -errno;
-		warn("KVM_SET_USER_MEMORY_REGION");
+static int create_linux_ram(struct vmm *vmm)
+{
+	const struct vmm_linux *boot = vmm->config.boot;
+	size_t bytes = boot->memory_bytes;
+	size_t low_bytes = bytes < LINUX_LOW_RAM_END ? bytes : LINUX_LOW_RAM_END;
+	int ret = map_ram(vmm, bytes);
+
+	if (ret)
 		return ret;
+	/* Where there are huge pages, nested page faults are rarer; where not, nothing is lost. */
+	madvise(vmm->ram, bytes, MADV_HUGEPAGE);
+	ret = linux_load(boot, vmm->config.max_vcpus, vmm->ram);
+	if (!ret)
+		ret = add_region(vmm, 0, 0, 0, low_bytes);
+	if (!ret && bytes > low_bytes)
+		ret = add_region(vmm, 1, LINUX_HIGH_RAM, low_bytes, bytes - low_bytes);
+	return ret;
+}
+
+/* What a Linux tenant has and one with scripts has not. */
+static int create_pc(struct vmm *vmm)
+{
+	if (!vmm->config.boot)
+		return 0;
+	if (!vmm->irqchip) {
+		warnx("Linux needs KVM's interrupt controllers");
+		return -ENOTSUP;
 	}
-	return 0;
+	cpuid_make_pc(vmm);
+	return pc_create(&vmm->pc, vmm->vm_fd, vmm->config.boot->console, &vmm->stopping);
 }
 
 static int get_cpuid(struct vmm *vmm)
 {
-	size_t bytes = sizeof(*vmm->cpuid) + MAX_CPUID_ENTRIES * sizeof(vmm->cpuid->entries[0]);
+	size_t bytes = sizeof(*vmm->cpuid) + VMM_MAX_CPUID_ENTRIES * sizeof(vmm->cpuid->entries[0]);
 	int ret;
 
 	vmm->cpuid = calloc(1, bytes);
@@ -247,7 +308,7 @@ static int get_cpuid(struct vmm *vmm)
 		warnx("out of memory");
 		return -ENOMEM;
 	}
-	vmm->cpuid->nent = MAX_CPUID_ENTRIES;
+	vmm->cpuid->nent = VMM_MAX_CPUID_ENTRIES;
 	if (ioctl(vmm->kvm_fd, KVM_GET_SUPPORTED_CPUID, vmm->cpuid)) {
 		ret = -errno;
 		warn("KVM_GET_SUPPORTED_CPUID");
@@ -304,9 +365,11 @@ static int set_up(struct vmm *vmm)
 	if (!ret)
 		ret = create_vm(vmm);
 	if (!ret)
-		ret = create_ram(vmm);
+		ret = vmm->config.boot ? create_linux_ram(vmm) : create_script_ram(vmm);
 	if (!ret)
 		ret = get_cpuid(vmm);
+	if (!ret)
+		ret = create_pc(vmm);
 	if (ret)
 		return ret;
 
@@ -376,7 +439,9 @@ int vmm_add_vcpu(struct vmm *vmm, const struct script *script)
 	}
 	vcpu->vmm = vmm;
 	vcpu->index = index;
-	vcpu->area = (struct guest_area *)(vmm->ram + GUEST_AREAS + index * vmm->area_bytes);
+	if (!vmm->pc)
+		vcpu->area =
+			(struct guest_area *)(vmm->ram + GUEST_AREAS + index * vmm->area_bytes);
 	ret = vcpu_create(vcpu, script);
 	if (ret)
 		goto failed;
@@ -449,10 +514,11 @@ void vmm_get_state(struct vmm *vmm, struct vmm_state *state)
 	if (nr_at_gate && nr_at_gate + state->nr_done == vmm->nr_vcpus)
 		state->gate = vmm->gate_openings + 1;
 	state->failed = vmm->failed;
+	state->ending = vmm->ending;
 	pthread_mutex_unlock(&vmm->lock);
 }
 
-void vmm_stop(struct vmm *vmm)
+int vmm_stop(struct vmm *vmm)
 {
 	pthread_mutex_lock(&vmm->lock);
 	__atomic_store_n(&vmm->stopping, true, __ATOMIC_RELEASE);
@@ -475,6 +541,7 @@ void vmm_stop(struct vmm *vmm)
 	if (vmm->waker_created)
 		pthread_join(vmm->waker, NULL);
 	vmm->waker_created = false;
+	return vmm->pc && !pc_flush(vmm->pc) ? -EIO : 0;
 }
 
 void vmm_destroy(struct vmm *vmm)
@@ -490,6 +557,7 @@ void vmm_destroy(struct vmm *vmm)
 		close(vmm->kvm_fd);
 	if (vmm->event_fd >= 0)
 		close(vmm->event_fd);
+	pc_destroy(vmm->pc);
 	if (vmm->ram)
 		munmap(vmm->ram, vmm->ram_bytes);
 	free(vmm->cpuid);

@@ -38,6 +38,7 @@ struct vmm;
 /**
  * struct vmm_vcpu - one vCPU; others only read it, and the counts only when it has ended
  * @index: also its APIC id
+ * @area: NULL in a Linux tenant
  * @tid: valid once vmm_wait_ready() has returned
  * @done: its script has ended
  * @cpu_ns, @elapsed_ns: of its thread, from vmm_start() to the script's end or the stop
@@ -73,6 +74,26 @@ struct vmm_vcpu {
 };
 
 /**
+ * struct vmm_linux - an ordinary Linux as tenant, on a PC without buses
+ * @kernel: file with a bzImage
+ * @initrd: file, NULL: none
+ * @append: the kernel's command line
+ * @console: file for the output of its serial port, NULL: stdout
+ * @memory_bytes: whole MiB, at least VMM_LINUX_MIN_MIB
+ */
+struct vmm_linux {
+	const char *kernel;
+	const char *initrd;
+	const char *append;
+	const char *console;
+	uint64_t memory_bytes;
+};
+
+#define VMM_LINUX_MIN_MIB   16
+#define VMM_LINUX_MAX_MIB   (1 << 20)
+#define VMM_LINUX_MAX_VCPUS 255
+
+/**
  * struct vmm_config - what vmm_create() makes
  * @max_vcpus: how many vmm_add_vcpu() will be called for
  * @max_ops: the longest script's length
@@ -80,6 +101,7 @@ struct vmm_vcpu {
  * @hlt_us: wake-up delay of hlt ops that have none
  * @pin, @nr_pin: vCPU i runs on CPU pin[i % nr_pin]; @nr_pin 0: anywhere
  * @linger: threads stay until vmm_stop() when their script has ended
+ * @boot: the tenant is this Linux, and has an irqchip; NULL: vCPUs run scripts
  */
 struct vmm_config {
 	unsigned int max_vcpus;
@@ -89,22 +111,27 @@ struct vmm_config {
 	const unsigned int *pin;
 	unsigned int nr_pin;
 	bool linger;
+	const struct vmm_linux *boot;
 };
+
+/* How a Linux tenant has ended by itself. */
+enum vmm_ending { VMM_NOT_ENDED, VMM_POWER_OFF, VMM_RESET };
 
 /* The state of all vCPUs together. */
 struct vmm_state {
 	unsigned int nr_done;
 	unsigned int gate; /* n: all that still run wait for the n-th opening; 0: some run */
 	bool failed;	   /* a vCPU could not go on; its message is out already */
+	enum vmm_ending ending;
 };
 
 /*
  * Functions that return int return 0, or a negative errno after one message on stderr.
- * @config->pin must live as long as the VMM.
+ * @config->pin and @config->boot must live as long as the VMM.
  */
 int vmm_create(struct vmm **vmm, const struct vmm_config *config);
 
-/* Create the next vCPU and its thread, which waits for vmm_start(). */
+/* Create the next vCPU and its thread, which waits for vmm_start(). @script: NULL for Linux. */
 int vmm_add_vcpu(struct vmm *vmm, const struct script *script);
 
 /* Wait until the threads of all vCPUs exist and have their names. */
@@ -120,8 +147,11 @@ void vmm_open_gate(struct vmm *vmm);
 int vmm_event_fd(const struct vmm *vmm);
 void vmm_get_state(struct vmm *vmm, struct vmm_state *state);
 
-/* End all threads, wherever they are, and wait for them. The counts stay readable. */
-void vmm_stop(struct vmm *vmm);
+/*
+ * End all threads, wherever they are, and wait for them. The counts stay readable. Returns 0, or
+ * -EIO after one message on stderr: the last of a Linux tenant's output could not be written.
+ */
+int vmm_stop(struct vmm *vmm);
 void vmm_destroy(struct vmm *vmm);
 
 unsigned int vmm_nr_vcpus(const struct vmm *vmm);

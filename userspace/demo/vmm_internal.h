@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What vmm.c, vcpu.c, vcpu_run.c and waker.c share, and nobody else includes. */
+/* What vmm.c, vcpu.c, vcpu_run.c, cpuid.c and waker.c share, and nobody else includes. */
 #ifndef IHO_DEMO_VMM_INTERNAL_H
 #define IHO_DEMO_VMM_INTERNAL_H
 
 #include <time.h>
 
+#include "pc.h"
 #include "vmm.h"
 
 #define NS_PER_S  1000000000ULL
 #define NS_PER_MS 1000000ULL
 #define NS_PER_US 1000ULL
+
+#define VMM_MAX_CPUID_ENTRIES 1024
 
 /* What the waker must know about the hlt ops of all scripts. */
 struct hlt_limits {
@@ -28,7 +31,8 @@ struct vmm {
 	size_t area_bytes;
 	size_t run_bytes;
 	bool irqchip;
-	struct kvm_cpuid2 *cpuid;
+	struct kvm_cpuid2 *cpuid; /* has room for VMM_MAX_CPUID_ENTRIES */
+	struct pc *pc;		  /* NULL: no Linux tenant */
 
 	struct vmm_vcpu *vcpus; /* config.max_vcpus of them, so that they never move */
 	unsigned int nr_vcpus;	/* written by the controlling thread, read by the waker too */
@@ -38,6 +42,7 @@ struct vmm {
 	bool started;
 	bool stopping; /* also read without the lock */
 	bool failed;
+	enum vmm_ending ending;
 	unsigned int gate_openings;
 	unsigned int nr_ready;
 	struct hlt_limits hlt;
@@ -57,7 +62,22 @@ void vmm_notify(struct vmm *vmm);
 /* A thread that cannot go on calls this after its message. */
 void vmm_fail(struct vmm *vmm);
 
-/* vcpu.c: create the vCPU of @vcpu->index in its start state, with @script loaded. */
+/* The guest has ended itself. */
+void vmm_set_ending(struct vmm *vmm, enum vmm_ending ending);
+
+/* What KVM_CHECK_EXTENSION says, 0 if it fails. */
+int vmm_check_extension(const struct vmm *vmm, int extension);
+
+/* cpuid.c: turn @vmm->cpuid, as KVM supports it, into that of a PC with all the vCPUs. */
+void cpuid_make_pc(struct vmm *vmm);
+
+/* Write the id of one vCPU into the leaves of @vmm->cpuid that tell it. */
+void cpuid_set_id(struct vmm *vmm, unsigned int apic_id);
+
+/*
+ * vcpu.c: create the vCPU of @vcpu->index in its start state, with @script loaded; NULL for a
+ * Linux tenant.
+ */
 int vcpu_create(struct vmm_vcpu *vcpu, const struct script *script);
 void vcpu_destroy(struct vmm_vcpu *vcpu);
 
