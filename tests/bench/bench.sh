@@ -88,6 +88,22 @@ start_perf_stat() {
 	WATCH=$SPAWNED
 	poll 20 perf_listens "$WATCH"
 }
+# The same events as iho-top listens to, of which these two give a count each
+events() { # SEPARATOR PREFIX
+	sed -n 's/^\tX(\([a-z_0-9]*\), \([a-z]*\),.*/\2:\1/p' bpf/events.h | while IFS=: read -r group name; do
+		[ -d "/sys/kernel/tracing/events/$group/$name" ] && printf '%s%s:%s%s' "$2" "$group" "$name" "$1"
+	done
+}
+start_perf_stat_all() {
+	spawn taskset -c 0 perf stat -a -x, -o "$TMP/ps" -e "$(events , '' | sed 's/,$//')"
+	WATCH=$SPAWNED
+	poll 20 perf_listens "$WATCH" && sleep 1
+}
+start_bpftrace_all() {
+	spawn taskset -c 0 bpftrace -e "BEGIN{printf(\"ready\\n\");} $(events , tracepoint: | sed 's/,$//') { @[probe, tid] = count(); }" >"$TMP/bt" 2>&1
+	WATCH=$SPAWNED
+	poll 30 grep -q ready "$TMP/bt"
+}
 start_perf_record() {
 	spawn taskset -c 0 perf record -q -a -o "$TMP/perf.data" -e kvm:$EXIT -e kvm:$ENTRY 2>"$TMP/pr"
 	WATCH=$SPAWNED
@@ -100,7 +116,7 @@ start_kvmexit() {
 }
 
 declare -A OUT
-NAMES=(iho perf_stat bpftrace_count bpftrace_hist perf_record)
+NAMES=(iho perf_stat_all bpftrace_all bpftrace_hist perf_record perf_stat bpftrace_count)
 WHY=
 if ! command -v kvmexit-bpfcc >/dev/null; then
 	WHY="bcc kvmexit: not installed"
@@ -168,8 +184,10 @@ SHARE=$(awk -v a="$t0" -v b="$t1" -v hz="$(getconf CLK_TCK)" 'BEGIN{printf "%.2f
 label() {
 	case $1 in
 	iho) echo "iho-top: bill, exits, drill-down" ;;
-	perf_stat) echo "perf stat: two counters" ;;
-	bpftrace_count) echo "bpftrace: count by reason" ;;
+	perf_stat_all) echo "perf stat: the same events, counted" ;;
+	bpftrace_all) echo "bpftrace: the same events, by thread" ;;
+	perf_stat) echo "perf stat: two events, counted" ;;
+	bpftrace_count) echo "bpftrace: one event, by reason" ;;
 	bpftrace_hist) echo "bpftrace: latency histogram by reason" ;;
 	perf_record) echo "perf record: two events" ;;
 	kvmexit) echo "bcc kvmexit: count by reason" ;;
