@@ -45,8 +45,8 @@ MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
-.PHONY: all run demo check check-unit check-host bench install uninstall clean help deps-build \
-	deps-check deps-bench lint programs units
+.PHONY: all run demo check check-unit check-host check-lab bench install uninstall clean help \
+	deps-build deps-check deps-bench lab lab-shell lint programs units
 
 all: programs
 
@@ -75,15 +75,20 @@ check-host: deps-check
 lint: deps-check
 	@tests/check.sh lint
 
-# The emulated hypervisors; not part of `make check` yet, see tests/lab/README.md.
+# The emulated hypervisors: see tests/lab/README.md.
+VENUE ?= amd
+
 lab: deps-check
 	@tests/lab/lab.sh build
 
-check-lab: deps-check programs
-	@prove --timer -e '' tests/lab/amd.t
+check-lab: deps-check
+	@tests/check.sh lab
 
 lab-shell: deps-check programs
-	@tests/lab/lab.sh shell $(or $(VENUE),amd)
+	@tests/lab/lab.sh shell $(VENUE)
+
+demo: deps-check programs
+	@tests/lab/lab.sh demo $(VENUE)
 
 bench: deps-bench programs
 	@tests/bench/bench.sh
@@ -105,8 +110,10 @@ help:
 	@echo 'make check            install what the tests need, build, run all tests'
 	@echo 'make check-unit       only the unit tests;  make check-host  only the tests on this kernel'
 	@echo 'make lint             cppcheck, man page, repository rules'
-	@echo 'make lab              build the emulated hypervisors (needs the network, 40 s and more)'
-	@echo 'make check-lab        run the collector in them;  make lab-shell  a shell in one'
+	@echo 'make lab              build the emulated hypervisors, AMD and Intel, into ~/.cache/iho'
+	@echo 'make check-lab        the collector on real SVM and VMX in them (part of make check)'
+	@echo 'make lab-shell [VENUE=amd|intel]   a shell in one'
+	@echo 'make demo [VENUE=amd|intel]        iho-top in one, with a Linux tenant under load'
 	@echo 'make bench            speed beside bpftrace, perf and bcc, as ratios; results in build/bench.json'
 	@echo 'make install [DESTDIR= PREFIX=/usr/local]   make uninstall   make clean'
 	@echo 'SAN=1 builds userspace with ASan and UBSan into build/san'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Runs the tests: check.sh [unit|host|lint]; without an argument all of them, userspace also as an
+# Runs the tests: check.sh [unit|host|lint|lab]; without an argument all of them, userspace also as an
 # ASan/UBSan build. Every test is a TAP producer under one runner, whose summary is the last word.
 set -eu
 cd "$(dirname "$0")/.."
@@ -19,8 +19,9 @@ case ${1-all} in
 unit) what=unit ;;
 host) what=host ;;
 lint) what=lint ;;
+lab) what=lab ;;
 all) what=all ;;
-*) die "usage: check.sh [unit|host|lint]" ;;
+*) die "usage: check.sh [unit|host|lint|lab]" ;;
 esac
 mount_missing
 export CMOCKA_MESSAGE_OUTPUT=TAP
@@ -43,6 +44,10 @@ if [ $what = host ] || [ $what = all ]; then
 fi
 if [ $what = lint ] || [ $what = all ]; then
 	tests+=(tests/lint/*.t)
+fi
+if [ $what = lab ] || [ $what = all ]; then
+	[ $what = all ] || make --no-print-directory programs
+	tests+=(tests/lab/lab.t)
 fi
 # One after the other: the system tests measure shares of this machine's cores.
 exec prove --timer -e '' "${tests[@]}"

@@ -16,6 +16,8 @@ import os
 import re
 import sys
 
+# Exits that nothing but the script's own instructions causes
+EXITS_OF_SCRIPT = {'vmx': ('IO_INSTRUCTION', 'CPUID', 'HLT'), 'svm': ('io', 'cpuid', 'hlt')}
 failed = 0
 
 
@@ -58,6 +60,17 @@ def symbols(path, table):
         # adjacent strings are one, as in C
         part = f.read().split('__print_symbolic')[table].replace('" "', '')
     return {int(v, 0): n for v, n in re.findall(r'\{ *(0x[0-9a-fA-F]+|-?\d+), *"(\w+)" *\}', part)}
+
+
+def isa():
+    with open('isa') as f:
+        return f.read().strip()
+
+
+def reasons():
+    """Names of exit reasons and of exits to userspace, by number"""
+    return (symbols('exit.format', {'vmx': 1, 'svm': 2}[isa()]),
+            symbols('userspace_exit.format', 1))
 
 
 def merge(pairs):
@@ -141,20 +154,19 @@ def by_reason(vcpu, run, reason, to_user):
 def exact(run):
     last = reports(run)[-1]
     vm = [v for v in last['vms'] if v['name'] == run][0]
-    reason = symbols('exit.format', 2)
-    to_user = symbols('userspace_exit.format', 1)
+    reason, to_user = reasons()
     with open(run + '.scripts') as f:
         scripts = f.read().splitlines()
     equal(len(vm['vcpus']), len(scripts), f'{run}: {len(scripts)} vCPUs')
-    equal({e['isa'] for v in vm['vcpus'] for e in v['exits']}, {'svm'}, f'{run}: exits are SVM\'s')
+    equal({e['isa'] for v in vm['vcpus'] for e in v['exits']}, {isa()}, f'{run}: exits of {isa()}')
     for vcpu, script in zip(vm['vcpus'], scripts):
         tid, name = vcpu['tid'], f"{run}, vCPU {vcpu['id']}"
         pio, mmio, msr, cpuid, halts = script_truth(script)
 
         seen = by_reason(vcpu, run, reason, to_user)
-        equal([seen.get(r, 0) for r in ('io', 'cpuid', 'hlt')],
+        equal([seen.get(r, 0) for r in EXITS_OF_SCRIPT[isa()]],
               [sum(pio.values()), sum(cpuid.values()), halts],
-              f'{name}: as many for io, cpuid and hlt as its script says')
+              f'{name}: as many for I/O, CPUID and HLT as its script says')
         equal([drill(vcpu, 'pio', 'port'), hist(run, 'kvm_pio', tid)], [pio, pio],
               f'{name}: {sum(pio.values())} port accesses: script, histogram and iho-top agree')
         # type 0 is a read not yet satisfied
@@ -181,7 +193,7 @@ def exact(run):
 def events(run):
     # the only one; started by its loader, it has not QEMU's name
     vm = reports(run)[-1]['vms'][0]
-    reason, to_user = symbols('exit.format', 2), symbols('userspace_exit.format', 1)
+    reason, to_user = reasons()
     equal(len(vm['vcpus']), 2, f'{run}: 2 vCPUs')
     for vcpu in vm['vcpus']:
         by_reason(vcpu, run, reason, to_user)

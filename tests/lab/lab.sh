@@ -1,79 +1,120 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The lab: an emulated hypervisor on a machine that need not be one. See README.md.
+# The lab: emulated hypervisors on a machine that need not be one. See README.md.
 #
-#   lab.sh build                  make the lab in ${IHO_LAB:-~/.cache/iho}; nothing to do: no time
-#   lab.sh update                 the same with the newest packages of today
-#   lab.sh check [SCENARIO...]    run the scenarios on every kernel; TAP on stdout
-#   lab.sh shell [amd]            a shell in a running hypervisor, on this terminal
-#   lab.sh run amd SCRIPT         run SCRIPT in a hypervisor and print what it prints
+#   lab.sh build                     make the lab in ${IHO_LAB:-~/.cache/iho}; nothing to do: no time
+#   lab.sh update                    the same with the newest packages of today
+#   lab.sh check ["TRIAL"...]        run all trials, or these ("intel 6.12 exact-1000"); TAP on stdout
+#   lab.sh shell amd|intel           a shell in a running hypervisor, on this terminal
+#   lab.sh demo amd|intel            iho-top there, on this terminal, with a Linux tenant under load
+#   lab.sh run amd|intel SCRIPT      run SCRIPT in a hypervisor and print what it prints
 #
-# IHO_KERNELS   the kernels to boot (default "6.12 6.1"; shell and run take the first)
+# IHO_KERNEL    the kernel for shell, demo and run (default 6.12; amd also has 6.1)
 # IHO_BUILD     where iho-top and iho-demo are (default build)
 # IHO_MIRROR, IHO_SECURITY_MIRROR   Debian's mirrors
 set -eu
 LAB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$LAB/hypervisor.sh"
+kernel=${IHO_KERNEL:-6.12}
 
 usage() {
-	sed -n '5,9s/^#   //p' "$LAB/lab.sh" >&2
+	sed -n '5,10s/^#   //p' "$LAB/lab.sh" >&2
 	exit 2
 }
 
-# The one venue so far
-venue() {
-	[ "${1:-amd}" = amd ] || lab_die "there is no venue '$1': amd is the only one yet"
+# Both venues side by side: one waits for the network while the other compiles
+build() {
+	local v pids=() bad=0
+	for v in $VENUES; do
+		"$LAB/$v/build.sh" "$(lab_cache)" "$@" >/dev/null &
+		pids+=($!)
+	done
+	for v in "${pids[@]}"; do
+		wait "$v" || bad=1
+	done
+	return $bad
 }
 
-shell() {
-	local run
-	[ -t 0 ] || lab_die "a shell needs a terminal; for a script: lab.sh run amd SCRIPT"
-	run=$(hv_stage shell)
-	{
-		echo "export TERM=${TERM:-linux}"
-		stty size | { read -r rows cols && echo "stty rows $rows cols $cols"; }
-	} >"$run/share/shell"
-	hv_terminfo "$run"
-	echo "iho: booting; exit ends it, Ctrl-A X kills it" >&2
-	"$LAB/amd/qemu.sh" "$(lab_dir)" "$(hv_kernel)" "$run" -serial mon:stdio
+venue() {
+	case " $VENUES " in
+	*" ${1-} "*) ;;
+	*) lab_die "there is no venue '${1-}': it is one of $VENUES" ;;
+	esac
+}
+
+# terminal VENUE [COMMAND]: a shell, or just this command, on this terminal
+terminal() {
+	local run size t=${TERM:-linux} d
+	[ -t 0 ] || lab_die "this needs a terminal; for a script: lab.sh run $1 SCRIPT"
+	run=$(hv_stage "$1" "$kernel" shell)
+	size=$(stty size)
+	cat >"$run/share/shell" <<-EOF2
+		export TERM=$t
+		stty rows ${size% *} cols ${size#* }
+		SHELL_RUNS='${2-}'
+	EOF2
+	# the description of this terminal
+	for d in /etc/terminfo /lib/terminfo /usr/share/terminfo; do
+		[ -f "$d/${t:0:1}/$t" ] || continue
+		mkdir -p "$run/share/root/lib/terminfo/${t:0:1}"
+		cp -L "$d/${t:0:1}/$t" "$run/share/root/lib/terminfo/${t:0:1}/"
+		break
+	done
+	echo "iho: booting${3-}" >&2
+	case $1 in
+	amd)
+		IHO_LAB_THREAD=multi "$LAB/amd/qemu.sh" "$(lab_dir amd)" "$kernel" "$run" \
+			-serial mon:stdio
+		;;
+	intel)
+		"$LAB/intel/bochs.sh" "$(lab_dir intel)" "$kernel" "$run" \
+			"mode=term, dev=$(tty)" >"$run/deliveries" 2>"$run/emulator.log" || true
+		stty sane
+		;;
+	esac
 }
 
 run() {
-	local script run rc=1
-	script=$(realpath "$1")
+	local run rc=1
 	. "$LAB/../tap.sh"
-	run=$(hv_stage run)
-	cp "$script" "$run/share/script.sh"
-	if hv_boot "$(hv_kernel)" "$run"; then
-		hv_send "$run" "${IHO_LIMIT:-600}" "cd /share; sh /share/script.sh"
-		rc=$(cat "$run/share/status" 2>/dev/null || echo 1)
-		cat "$run/share/output"
+	run=$(hv_stage "$1" "$kernel" run script)
+	cp "$2" "$run/share/scenario/script.sh"
+	hv_start "$1" "$kernel" "$run"
+	if hv_wait "$run" script/status "${IHO_LIMIT:-600}"; then
+		rc=$(cat "$run/share/script/status")
+		cat "$run/share/script/output"
 	else
 		tail -n 20 "$run/serial.log" >&2
 	fi
 	hv_end
-	echo "iho: what it left in /share is in $run/share" >&2
+	echo "iho: what it left is in $run/share" >&2
 	exit "$rc"
 }
 
 case ${1-} in
-build) "$LAB/amd/build.sh" "$(lab_cache)" ;;
-update) "$LAB/amd/build.sh" "$(lab_cache)" update ;;
+build) build ;;
+update) build update ;;
 check)
 	shift
-	exec "$LAB/amd.t" "$@"
+	exec "$LAB/lab.t" "$@"
 	;;
 shell)
-	venue "${2-amd}"
-	"$LAB/lab.sh" build
-	shell
+	venue "${2-}"
+	build
+	terminal "$2" '' '; exit ends it'
+	;;
+demo)
+	venue "${2-}"
+	build
+	terminal "$2" '. /share/scenario/demo.sh' ' the hypervisor and its tenant; q ends it'
 	;;
 run)
 	[ $# = 3 ] || usage
 	venue "$2"
-	"$LAB/lab.sh" build
+	script=$(realpath "$3")
+	build
 	set +e
-	run "$3"
+	run "$2" "$script"
 	;;
 *) usage ;;
 esac

@@ -4,10 +4,10 @@ poll_ns=/sys/module/kvm/parameters/halt_poll_ns
 before=$(cat $poll_ns)
 
 echo 0 >$poll_ns
-counted busy "gate,busy:4000" "gate,sleep:4000"
+counted busy "gate,busy:2000" "gate,sleep:2000"
 judge exact busy
-judge bill busy 0 guest+kvm+runnable+preempted = 4000 5
-judge bill busy 1 userspace:KVM_EXIT_IO = 4000 5
+judge bill busy 0 guest+kvm+runnable+preempted = 2000 5
+judge bill busy 1 userspace:KVM_EXIT_IO = 2000 5
 
 counted unpolled "hlt:1,gate,hlt:300:5000" "hlt:1,gate,hlt:1000:50"
 judge exact unpolled

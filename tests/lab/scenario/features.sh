@@ -6,6 +6,10 @@ ok $? "iho-top --features"
 no=$(awk '$2!="yes" && $1!="apicv" {print $1}' features.txt)
 [ -z "$no" ]
 ok $? "$(grep -c yes features.txt) features, every program among them${no:+; not: $no}"
-grep '^kvm ' features.txt | grep -q kvm_amd
-ok $? "the hypervisor is kvm_amd"
+grep '^kvm ' features.txt | grep -q "$MODULE"
+ok $? "the hypervisor is $MODULE"
+if [ $ISA = vmx ]; then
+	grep -q '^apicv  *yes' features.txt
+	ok $? "it has APICv"
+fi
 cat features.err

@@ -2,6 +2,8 @@
 # shellcheck shell=sh
 # What the scenarios share. Runs inside the hypervisor, by busybox sh, in the scenario's own folder
 # of /share; the judgement of what is left there is compare.py's, outside, by the file `judge`.
+ISA=svm MODULE=kvm_amd
+[ -d /sys/module/kvm_intel ] && ISA=vmx MODULE=kvm_intel
 T=/sys/kernel/tracing/events/kvm
 EVENTS='kvm_exit kvm_entry kvm_userspace_exit kvm_pio kvm_mmio kvm_msr kvm_cpuid kvm_vcpu_wakeup'
 
@@ -26,6 +28,7 @@ truth_begin() {
 }
 
 truth_end() { # RUN
+	echo $ISA >isa
 	cat $T/kvm_exit/format >exit.format
 	cat $T/kvm_userspace_exit/format >userspace_exit.format
 	for e in $EVENTS; do

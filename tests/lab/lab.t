@@ -1,0 +1,36 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The collector under kvm_amd and kvm_intel: every trial of the list, two at a time.
+LAB=$(cd "$(dirname "$0")" && pwd)
+. "$LAB/../tap.sh"
+
+"$LAB/lab.sh" build || {
+	echo "Bail out! the lab cannot be built"
+	exit 1
+}
+known='features exact-1000 exact-20000 bill attach'
+trials=("intel 6.12 $known linux" "amd 6.12 $known" "amd 6.1 $known" "amd 6.12 linux" "amd 6.1 linux")
+[ $# = 0 ] || trials=("$@")
+
+at_once=0
+for i in "${!trials[@]}"; do
+	if [ $at_once = 2 ]; then
+		wait -n
+		at_once=1
+	fi
+	# shellcheck disable=SC2086
+	spawn "$LAB/trial.sh" ${trials[$i]} >"$TMP/$i" 2>&1
+	at_once=$((at_once + 1))
+done
+wait
+for i in "${!trials[@]}"; do
+	grep -qE '^(not )?ok' "$TMP/$i" || ok 1 "${trials[$i]}: it ran"
+	while IFS= read -r l; do
+		case $l in
+		'ok - '*) ok 0 "${l#ok - }" ;;
+		'not ok - '*) ok 1 "${l#not ok - }" ;;
+		*) diag "${l#\# }" ;;
+		esac
+	done <"$TMP/$i"
+done
+done_testing
