@@ -43,7 +43,7 @@ if [ $what = host ] || [ $what = all ]; then
 	tests+=(tests/san/*.t)
 fi
 if [ $what = lint ] || [ $what = all ]; then
-	tests+=(tests/lint/*.t)
+	tests+=(tests/lint/*.t tests/data/*.t)
 fi
 if [ $what = lab ] || [ $what = all ]; then
 	[ $what = all ] || make --no-print-directory programs

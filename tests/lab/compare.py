@@ -8,6 +8,10 @@ bill RUN VCPU STATES RELATION MS PERCENT
                  the time in these states; userspace:REASON is the VMM's time for that reason
 events RUN       as exact, where there is no script: a Linux tenant
 halted RUN       the time of halts lies where kvm_vcpu_wakeup's own measure says
+perf_kvm_stat RUN
+                 perf.report has the same exits by reason, but for those that no entry followed
+cost RUN         what our programs and the peer's (cost.ours, cost.peer: id, ns, runs) took for an
+                 exit and an entry; a figure, no verdict but that both saw them all
 attach RUN N     N reports of attaching to a running tenant: nothing unpaired, the bill is the wall
 """
 import errno
@@ -228,6 +232,32 @@ def bill(run, index, states, relation, ms, percent):
        + (f' within {percent} %' if percent else ''))
 
 
+def perf_kvm_stat(run):
+    vcpus = [v for v in reports(run)[-1]['vms'] if v['name'] == run][0]['vcpus']
+    ours = merge((e['reason'].upper(), e['total']) for v in vcpus for e in v['exits'])
+    with open('perf.report') as f:
+        perf = {r.upper(): int(n) for r, n in re.findall(r'^ +(\S+) +(\d+) +[\d.]+%', f.read(), re.M)}
+    # perf counts an exit when the entry after it comes; each vCPU's first and last have none
+    far = {r for r in ours.keys() | perf.keys()
+           if abs(ours.get(r, 0) - perf.get(r, 0)) > len(vcpus)}
+    ok(perf and not far, f'{run}: perf kvm stat has the same exits, {sum(perf.values())} in pairs,'
+       f' we {sum(ours.values())}', f'iho-top: {ours}', f'perf:    {perf}')
+
+
+def cost(run):
+    pairs = sum(e['total'] for v in reports(run)[-1]['vms'][0]['vcpus'] for e in v['exits'])
+    took, runs = {}, {}
+    for who in 'ours', 'peer':
+        with open('cost.' + who) as f:
+            rows = [[int(x) for x in line.split()] for line in f]
+        took[who] = sum(r[1] for r in rows) / pairs
+        # its programs of kvm_exit and kvm_entry are those that ran as often as there were exits
+        runs[who] = sum(r[2] for r in rows if r[2] >= pairs * 9 // 10)
+    ok(all(n >= 2 * pairs * 9 // 10 for n in runs.values()),
+       f"{run}: {pairs} exits and entries; BPF time for one of each, with what else was listened to:"
+       f" ours / bpftrace's histogram = {took['ours'] / took['peer']:.2f}", f'{took} {runs}')
+
+
 def attach(run, count):
     all_reports = reports(run)
     equal(len(all_reports), int(count), f'{run}: attached {count} times')
@@ -239,7 +269,7 @@ def attach(run, count):
         lossless(report, f'{run} {i}')
 
 
-JUDGES = {f.__name__: f for f in (exact, events, halted, bill, attach)}
+JUDGES = {f.__name__: f for f in (exact, events, halted, bill, perf_kvm_stat, cost, attach)}
 
 
 def main():

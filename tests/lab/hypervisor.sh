@@ -4,10 +4,11 @@
 # source ../tap.sh for spawn, poll and gone.
 #
 # A run has a folder: serial.log, emulator.log, and share/, which the hypervisor sees as /share.
-# share/root is laid over its root: our programs with their libraries, so that a rebuild of them is
-# no rebuild of the lab. It works off the names in share/scenarios one after the other, each in a
+# share/root is laid over its root: its init, and our programs with their libraries, so that a
+# change of them is no rebuild of the lab. It works off the names in share/scenarios one after the other, each in a
 # folder share/NAME, which has a file `status` at last.
 
+. "$LAB/pack.sh"
 VENUES='amd intel'
 
 lab_die() {
@@ -18,39 +19,73 @@ lab_die() {
 lab_cache() { echo "${IHO_LAB:-${XDG_CACHE_HOME:-$HOME/.cache}/iho}"; }
 lab_dir() { "$LAB/$1/build.sh" "$(lab_cache)"; } # VENUE: its folder, built if need be
 
+# with_libraries ROOT FILE...: these programs into ROOT/bin, what they are linked with into
+# ROOT/lib/iho, but the loader to its own path
+with_libraries() {
+	local root=$1 f lib
+	shift
+	mkdir -p "$root/bin" "$root/lib/iho"
+	cp -L "$@" "$root/bin/"
+	for f in "$@"; do ldd "$f"; done | awk '$2=="=>" && $3~/^\// {print $3}' | sort -u |
+		while read -r lib; do cp -L "$lib" "$root/lib/iho/"; done
+	ldd "$1" | awk '$1~/^\// {print $1}' | while read -r lib; do
+		mkdir -p "$root${lib%/*}"
+		cp -L "$lib" "$root$lib"
+	done
+}
+
 # hv_stage VENUE KERNEL NAME SCENARIO...: a fresh folder for a run; prints it
 hv_stage() {
-	local top build run p lib lab
+	local top build run p s lab programs=()
 	lab=$(lab_dir "$1") || exit 1
 	top=$(cd "$LAB/../.." && pwd)
 	build=$(cd "$top" && realpath "${IHO_BUILD:-build}")
 	run=$build/lab/$1-$3
+	[ -f "$lab/$2/bzImage" ] || lab_die "no kernel $2 in the venue $1"
 	for p in iho-top iho-demo; do
 		[ -x "$build/$p" ] || lab_die "no $build/$p: make it first (make -s programs)"
+		programs+=("$build/$p")
 	done
-	[ -f "$lab/$2/bzImage" ] || lab_die "no kernel $2 in the venue $1"
+	# programs of this machine that a scenario wants beside ours: "# needs: perf"
+	for s in "${@:4}"; do
+		[ -f "$LAB/scenario/$s.sh" ] || continue
+		for p in $(sed -n 's/^# needs: //p' "$LAB/scenario/$s.sh"); do
+			programs+=("$(command -v "$p")") || lab_die "scenario $s needs $p: install it"
+		done
+	done
 	rm -rf "$run"
-	mkdir -p "$run/share/root/bin" "$run/share/root/lib/iho" "$run/share/root/tenant"
-	cp "$build/iho-top" "$build/iho-demo" "$run/share/root/bin/"
+	mkdir -p "$run/share/root/tenant"
+	with_libraries "$run/share/root" "${programs[@]}"
 	cp "$lab/$2/bzImage" "$run/share/root/tenant/bzImage"
-	cp "$lab/tenant" "$run/share/root/tenant/initrd"
+	mkdir -p "$run/tenant/bin"
+	cp "$(command -v busybox)" "$run/tenant/bin/"
+	cp "$LAB/tenant-init" "$run/tenant/init"
+	pack "$run/tenant" >"$run/share/root/tenant/initrd"
 	cp -r "$LAB/scenario" "$run/share/"
-	# the loader by its own path, all others into one folder
-	ldd "$build/iho-top" "$build/iho-demo" | awk '$2=="=>" && $3~/^\// {print $3}' | sort -u |
-		while read -r lib; do cp -L "$lib" "$run/share/root/lib/iho/"; done
-	ldd "$build/iho-top" | awk '$1~/^\// {print $1}' | while read -r lib; do
-		mkdir -p "$run/share/root${lib%/*}"
-		cp -L "$lib" "$run/share/root$lib"
-	done
+	echo "${*:4}" >"$run/share/scenarios"
 	echo "$run"
-	shift 3
-	echo "$*" >"$run/share/scenarios"
+}
+
+# hv_overlay VENUE RUN: writes RUN/overlay, what the venue's initramfs does not have. By 9p the
+# hypervisor gets the rest itself, without it all has to come along.
+hv_overlay() {
+	local image=$2/image
+	mkdir -p "$image"
+	cp "$LAB/init" "$image/init"
+	if [ "$1" = intel ]; then
+		cp -a "$2/share/root/." "$image/"
+		cp -a "$2/share" "$image/share"
+		rm -rf "$image/share/root"
+	fi
+	pack "$image" >"$2/overlay"
+	rm -rf "$image"
 }
 
 # hv_start VENUE KERNEL RUN: HV_PID is the emulator, what it delivers appears in RUN/share
 hv_start() {
 	local limit=${IHO_HARD_LIMIT:-1200} lab
 	lab=$(lab_dir "$1")
+	hv_overlay "$1" "$3"
 	case $1 in
 	amd)
 		spawn timeout -k 5 "$limit" "$LAB/amd/qemu.sh" "$lab" "$2" "$3" -display none \

@@ -8,6 +8,7 @@
 #   lab.sh shell amd|intel           a shell in a running hypervisor, on this terminal
 #   lab.sh demo amd|intel            iho-top there, on this terminal, with a Linux tenant under load
 #   lab.sh run amd|intel SCRIPT      run SCRIPT in a hypervisor and print what it prints
+#   lab.sh record amd|intel          record a Linux tenant anew into tests/data
 #
 # IHO_KERNEL    the kernel for shell, demo and run (default 6.12; amd also has 6.1)
 # IHO_BUILD     where iho-top and iho-demo are (default build)
@@ -18,7 +19,7 @@ LAB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 kernel=${IHO_KERNEL:-6.12}
 
 usage() {
-	sed -n '5,10s/^#   //p' "$LAB/lab.sh" >&2
+	sed -n '5,11s/^#   //p' "$LAB/lab.sh" >&2
 	exit 2
 }
 
@@ -60,6 +61,9 @@ terminal() {
 		cp -L "$d/${t:0:1}/$t" "$run/share/root/lib/terminfo/${t:0:1}/"
 		break
 	done
+	mkdir -p "$run/share/root/usr/lib/locale"
+	cp -r /usr/lib/locale/C.utf8 "$run/share/root/usr/lib/locale/"
+	hv_overlay "$1" "$run"
 	echo "iho: booting${3-}" >&2
 	case $1 in
 	amd)
@@ -91,6 +95,14 @@ run() {
 	exit "$rc"
 }
 
+record() {
+	local out=$LAB/../data/$1.trace.dat.xz trace
+	"$LAB/trial.sh" "$1" "$kernel" record || exit 1
+	trace=$(ls "$LAB/../../${IHO_BUILD:-build}/lab/$1-$kernel-record/share/record/trace.dat")
+	xz -9e -T1 -c "$trace" >"$out"
+	ls -l "$out"
+}
+
 case ${1-} in
 build) build ;;
 update) build update ;;
@@ -115,6 +127,11 @@ run)
 	build
 	set +e
 	run "$2" "$script"
+	;;
+record)
+	venue "${2-}"
+	build
+	record "$2"
 	;;
 *) usage ;;
 esac

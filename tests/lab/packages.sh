@@ -19,6 +19,7 @@
 # apt works on lists, a status and a cache of its own: nothing of this machine's is touched.
 #
 # Debian is taken from where this machine takes it, or from IHO_MIRROR and IHO_SECURITY_MIRROR.
+. "$lab/pack.sh"
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 die() {
@@ -144,8 +145,8 @@ unpack() { # FILE FOLDER
 	dpkg-deb -x "$1" "$2" || die "$1 does not unpack"
 }
 
-# kernel_image TREE RELEASE IMAGE MODULE...: an initramfs of the lab's init, busybox, and these
-# modules of an unpacked kernel package with all that they need, in the order to load them
+# kernel_image TREE RELEASE IMAGE MODULE...: busybox and these modules of an unpacked
+# kernel package, with all that they need, in the order to load them
 kernel_image() {
 	local k=$1 release=$2 image=$3 m f
 	shift 3
@@ -163,28 +164,12 @@ kernel_image() {
 		echo "$m" >>"$image/modules/list"
 	done
 	cp "$(command -v busybox)" "$image/bin/"
-	cp "$lab/init" "$image/init"
-	chmod 755 "$image/init"
-}
-
-# The Linux tenant's initramfs, $new/tenant; its kernel is the venue's own
-tenant_image() {
-	local image=$tmp/tenant
-	mkdir -p "$image/bin"
-	cp "$(command -v busybox)" "$image/bin/"
-	cp "$lab/tenant-init" "$image/init"
-	chmod 755 "$image/init"
-	pack "$image" | gzip -1 >"$new/tenant"
-}
-
-pack() { # FOLDER: as an initramfs, to stdout
-	(cd "$1" && find . | busybox cpio -o -H newc 2>/dev/null)
 }
 
 # Names what is to be built, VENUE-KEY, and says whether it is there
 up_to_date() {
 	[ -f "$list" ] || return 1
-	goal=$venue-$(cat "$list" "$lab"/{packages.sh,init,tenant-init} "${inputs[@]}" | sha256sum | cut -c1-16)
+	goal=$venue-$(cat "$list" "$lab"/pack{ages,}.sh "${inputs[@]}" | sha256sum | cut -c1-16)
 	[ -f "$cache/$goal/packages" ]
 }
 
@@ -220,7 +205,6 @@ lab_build() { # CACHE [update]
 		fetch
 		say "unpacking"
 		build
-		tenant_image
 		cut -d' ' -f2 "$list" >"$new/packages"
 		mv "$new" "$cache/$goal"
 	fi

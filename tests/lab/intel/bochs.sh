@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # bochs.sh LAB KERNEL RUN COM1: the emulated Intel hypervisor, in the foreground.
-# LAB is what build.sh made; RUN/share becomes its /share, with RUN/share/root laid over its root;
+# LAB is what build.sh made; RUN/overlay goes over its root, its /share among it;
 # COM1 is how Bochs shall serve its console (com1 of bochsrc). What it delivers goes to stdout.
 set -eu
 lab=$1 kernel=$2 run=$3 com1=$4
@@ -25,17 +25,10 @@ rm -rf "$iso"
 mkdir -p "$iso/isolinux"
 cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$iso/isolinux/"
 cp "$lab/$kernel/bzImage" "$iso/bzImage"
-image=$run/image
-rm -rf "$image"
-mkdir "$image"
-cp -a "$run/share/root/." "$image/"
-cp -a "$run/share" "$image/share"
-rm -rf "$image/share/root"
 {
 	cat "$lab/$kernel/initrd"
-	(cd "$image" && find . | busybox cpio -o -H newc 2>/dev/null) | gzip -1
+	gzip -1 <"$run/overlay"
 } >"$iso/initrd"
-rm -rf "$image"
 cat >"$iso/isolinux/isolinux.cfg" <<EOF2
 SERIAL 0 115200
 DEFAULT iho
