@@ -13,6 +13,7 @@ TOP=$B/iho-top
 DEMO=$B/iho-demo
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/iho-test.XXXXXX")
 TAP_N=0
+TAP_BAD=0 # the last test failed
 TAP_PIDS=()
 
 tap_cleanup() {
@@ -29,15 +30,21 @@ tap_cleanup() {
 trap tap_cleanup EXIT
 trap 'exit 1' INT TERM
 
-diag() { printf '%s\n' "$*" | sed 's/^/# /'; }
+# Explanations; those of a failure are for the eyes of whoever runs the tests, not only for a log
+diag() {
+	printf '%s\n' "$*" | sed 's/^/# /' | if [ "$TAP_BAD" = 1 ]; then tee /dev/stderr; else cat; fi
+}
 
 # ok CONDITION-STATUS NAME: use as `cmd; ok $? "name"`
 ok() {
 	TAP_N=$((TAP_N + 1))
+	TAP_BAD=0
 	if [ "$1" = 0 ]; then
 		echo "ok $TAP_N - $2"
 	else
+		TAP_BAD=1
 		echo "not ok $TAP_N - $2"
+		echo "# failed: $2" >&2
 	fi
 	return "$1"
 }

@@ -111,13 +111,13 @@ def drill(vcpu, kind, key):
             for r in vcpu['drill'].get(kind, [])}
 
 
-def clean(vcpu, name, allowed=()):
+def clean(vcpu, name, allowed=(), percent=1):
     """No loss but of the allowed kinds, and a bill that is the wall time"""
     # tasks that ran in between and fell off a short list: of interest, but no event is lost
     lost = {k: v for k, v in vcpu['losses'].items()
             if v and not k.startswith('interlopers') and k not in allowed}
     bill, wall = vcpu['bill_ns'], vcpu['wall_ns']
-    ok(not lost and sum(bill.values()) == wall and bill['unaccounted'] <= wall // 100,
+    ok(not lost and sum(bill.values()) == wall and bill['unaccounted'] <= wall * percent // 100,
        f"{name}: nothing unpaired, torn or over; the bill is the wall time, {wall / 1e9:.3f} s,"
        f" {100 * bill['unaccounted'] / wall:.2f} % unaccounted",
        f'losses {lost}', f'bill {bill}', f'sum {sum(bill.values())}, wall {wall}')
@@ -265,7 +265,8 @@ def attach(run, count):
         equal(len(report['vms'][0]['vcpus']), 2, f'{run} {i}: both vCPUs are found')
         for vcpu in report['vms'][0]['vcpus']:
             name = f"{run} {i}, vCPU {vcpu['id']}"
-            clean(vcpu, f"{name}, {vcpu['exits_total']} exits")
+            # what it does is not known before its first event, and it may halt for 20 ms of these 0.6 s
+            clean(vcpu, f"{name}, {vcpu['exits_total']} exits", percent=5)
         lossless(report, f'{run} {i}')
 
 

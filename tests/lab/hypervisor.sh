@@ -117,10 +117,10 @@ hv_receive() { # RUN
 # hv_wait RUN FILE SECONDS: until share/FILE is there; fails when the emulator ends without it
 hv_wait() {
 	poll "$3" hv_came "$1/share/$2"
-	[ -f "$1/share/$2" ]
+	[ -s "$1/share/$2" ]
 }
 hv_came() {
-	[ -f "$1" ] && return
+	[ -s "$1" ] && return
 	gone "$HV_PID" || return 1
 	# what the receiver still had to write
 	[ -z "${HV_RECEIVER-}" ] || wait_gone "$HV_RECEIVER" 10

@@ -8,8 +8,9 @@ LAB=$(cd "$(dirname "$0")" && pwd)
 	echo "Bail out! the lab cannot be built"
 	exit 1
 }
-known='features exact-1000 exact-20000 perf bill attach'
-trials=("intel 6.12 $known linux" "amd 6.12 $known cost" "amd 6.1 $known" "amd 6.12 linux" "amd 6.1 linux")
+known='features exact-1000 exact-20000 perf masked bill attach'
+trials=("intel 6.12 deadline $known linux" "amd 6.12 $known cost" "amd 6.1 $known" "amd 6.12 linux"
+	"amd 6.1 linux")
 [ $# = 0 ] || trials=("$@")
 
 at_once=0

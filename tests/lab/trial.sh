@@ -34,6 +34,8 @@ take() {
 trouble() { # SCENARIO...
 	diag "the hypervisor's console:" "$(tail -n 20 "$run/serial.log" | tr -cd '\n\t -~')" \
 		"$(tail -n 5 "$run/emulator.log")"
+	[ -s "$run/share/$1/trace" ] &&
+		diag "the last of the kernel's trace:" "$(tail -n 12 "$run/share/$1/trace" | cut -c1-150)"
 	diag "what it left: $run/share; to repeat:"
 	diag "tests/lab/trial.sh $venue $kernel $*"
 }

@@ -5,7 +5,7 @@
 # COM1 is how Bochs shall serve its console (com1 of bochsrc). What it delivers goes to stdout.
 set -eu
 lab=$1 kernel=$2 run=$3 com1=$4
-cpus=${IHO_LAB_CPUS:-2}
+cpus=2
 ips=100000000
 
 [ -f "$lab/$kernel/bzImage" ] || {
@@ -17,7 +17,7 @@ ips=100000000
 # aperfmperf: Bochs says it has it, and its counters stand still.
 append="console=ttyS0,115200 quiet panic=-1 mitigations=off tsc=reliable
 	tsc_early_khz=$((ips / 1000)) no_timer_check clearcpuid=aperfmperf raid=noautodetect audit=0
-	apparmor=0 cryptomgr.notests ${IHO_LAB_APPEND-}"
+	apparmor=0 cryptomgr.notests"
 
 # A BIOS boots, so it needs a boot loader: the kernel, the lab's initramfs and the run's, on a CD.
 iso=$run/iso
@@ -73,4 +73,6 @@ debug: action=ignore
 mouse: enabled=0
 port_e9_hack: enabled=1
 EOF2
-BX_SMP_TURN=${IHO_LAB_TURN:-128} exec "$lab/bochs" -q -f "$run/bochsrc"
+# What the fixes 0006 and 0009 added: the length of a CPU's turn, and a CPUID with which Linux turns on
+# x2APIC.
+BX_SMP_TURN=128 BX_HV=1 exec "$lab/bochs" -q -f "$run/bochsrc"

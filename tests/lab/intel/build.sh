@@ -64,7 +64,7 @@ build() {
 	release=$(ls "$k/lib/modules")
 	echo "$release" >"$out/release"
 	cp "$k/boot/vmlinuz-$release" "$out/bzImage"
-	kernel_image "$k" "$release" "$image" kvm-intel
+	kernel_image "$k" "$release" "$image" kvm-intel msr
 	gcc -static -O2 -o "$image/bin/e9" "$here/e9.c"
 	pack "$image" | gzip -1 >"$out/initrd"
 }

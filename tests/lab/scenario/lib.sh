@@ -39,6 +39,7 @@ truth_end() { # RUN
 
 ok() { # STATUS NAME
 	if [ "$1" = 0 ]; then echo "ok - $2"; else echo "not ok - $2"; fi
+	return "$1"
 }
 
 poll() { # SECONDS COMMAND...
@@ -66,11 +67,14 @@ tenant() {
 		--script-vcpu "1=$script1" "$@" <"/run/$run" >"$run.tenant" 2>"$run.tenant.err" &
 	TENANT=$!
 	exec 7>"/run/$run"
-	poll 60 has "$run.tenant" '^gate'
+	poll 60 tenant_says "$run.tenant" '^gate' && has "$run.tenant" '^gate'
 }
 
+# Said it, or will not any more
+tenant_says() { has "$1" "$2" || ! kill -0 $TENANT 2>/dev/null; }
+
 gate_open() { echo >&7; }
-tenant_done() { poll 300 has "$1.tenant" '^done'; }
+tenant_done() { poll 300 tenant_says "$1.tenant" '^done' && has "$1.tenant" '^done'; }
 
 tenant_end() {
 	exec 7>&-
@@ -96,7 +100,12 @@ top_end() {
 
 # counted RUN SCRIPT0 SCRIPT1: the tenant's scripts, iho-top and the histograms, from the gate on
 counted() {
-	tenant "$@" && top_start "$1"
+	tenant "$@"
+	ok $? "$1: the tenant waits at its gate" || {
+		cat "$1.tenant.err"
+		return 1
+	}
+	top_start "$1"
 	truth_begin
 	gate_open
 	tenant_done "$1"
