@@ -39,7 +39,8 @@ bochs() {
 			--disable-plugins CXXFLAGS="$flags" CFLAGS="$flags"
 		# its timer's signal handler takes the log's mutex: deadlock
 		sed -i 's/^#define BX_SHOW_IPS 1/#define BX_SHOW_IPS 0/' config.h
-		make -j"$(nproc)"
+		# on its own: it needs the built-in rules that the make around us may have turned off
+		env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -j"$(nproc)"
 	) >"$cache/bochs.log" 2>&1 || {
 		tail -n 10 "$cache/bochs.log" >&2
 		die "Bochs does not build; all of it is in $cache/bochs.log"
