@@ -82,7 +82,7 @@ apt_use() {
 		Debug::NoLocking "true";
 	EOF2
 	say "asking $mirror for the packages"
-	apt_run apt-get update >/dev/null
+	apt_run apt-get update -o APT::Update::Error-Mode=any >/dev/null
 }
 
 apt_run() {

@@ -16,7 +16,7 @@ declare -A kernels=(
 )
 
 resolve() {
-	local k names=()
+	local k name names=()
 	cat >"$tmp/bookworm.pin" <<-EOF2
 		Package: src:qemu src:seabios
 		Pin: release n=bookworm-backports
@@ -24,7 +24,8 @@ resolve() {
 	EOF2
 	bookworm bookworm
 	for k in "${!kernels[@]}"; do
-		names+=("$(newest_kernel "${kernels[$k]}")")
+		name=$(newest_kernel "${kernels[$k]}") || exit 1
+		names+=("$name")
 	done
 	apt_run apt-get install --print-uris -y qemu-system-x86 | grep "^'"
 	without_dependencies "${names[@]}"

@@ -13,8 +13,10 @@ inputs=("$here/build.sh" "$here"/bochs/*.patch "$here/e9.c")
 kernel='linux-image-6\.12\.[0-9]+\+deb12-cloud-amd64'
 
 resolve() {
+	local name
 	bookworm bookworm
-	without_dependencies "$(newest_kernel "$kernel")"
+	name=$(newest_kernel "$kernel") || exit 1
+	without_dependencies "$name"
 	# Bochs 3 came with Debian 13; its own binary has the debugger in it and not the fixes
 	apt_use trixie "deb $mirror trixie" "deb-src $mirror trixie"
 	without_dependencies bochsbios vgabios
