@@ -195,8 +195,7 @@ def exact(run):
 
 
 def events(run):
-    # the only one; started by its loader, it has not QEMU's name
-    vm = reports(run)[-1]['vms'][0]
+    vm = [v for v in reports(run)[-1]['vms'] if v['name'] == run][0]
     reason, to_user = reasons()
     equal(len(vm['vcpus']), 2, f'{run}: 2 vCPUs')
     for vcpu in vm['vcpus']:

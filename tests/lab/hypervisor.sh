@@ -4,8 +4,8 @@
 # source ../tap.sh for spawn, poll and gone.
 #
 # A run has a folder: serial.log, emulator.log, and share/, which the hypervisor sees as /share.
-# share/root is laid over its root: its init, and our programs with their libraries, so that a
-# change of them is no rebuild of the lab. It works off the names in share/scenarios one after the other, each in a
+# share/root is laid over its root: our programs with their libraries, so that a change of them is
+# no rebuild of the lab. It works off the names in share/scenarios one after the other, each in a
 # folder share/NAME, which has a file `status` at last.
 
 . "$LAB/pack.sh"

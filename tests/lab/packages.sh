@@ -169,7 +169,7 @@ kernel_image() {
 # Names what is to be built, VENUE-KEY, and says whether it is there
 up_to_date() {
 	[ -f "$list" ] || return 1
-	goal=$venue-$(cat "$list" "$lab"/pack{ages,}.sh "${inputs[@]}" | sha256sum | cut -c1-16)
+	goal=$venue-$(cat "$list" "$lab/packages.sh" "$lab/pack.sh" "${inputs[@]}" | sha256sum | cut -c1-16)
 	[ -f "$cache/$goal/packages" ]
 }
 

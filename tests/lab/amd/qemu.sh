@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # qemu.sh LAB KERNEL RUN [QEMU-OPTION...]: the emulated AMD hypervisor, in the foreground.
-# LAB is what build.sh made; RUN/overlay goes over its root, RUN/share is its /share, LAB its /lab.
+# LAB is what build.sh made; RUN/overlay goes over its root, RUN/share is its /share.
 #
 # QEMU comes from the unpacked packages, with their libraries and their loader: nothing of it is
 # installed, and this machine's own libc does not matter.
@@ -32,6 +32,4 @@ exec "$r/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" --library-path "$lib" \
 	-kernel "$lab/$kernel/vmlinux" -initrd "$run/initrd" \
 	-append "console=ttyS0 quiet panic=-1 mitigations=off" \
 	-fsdev "local,path=$run/share,security_model=none,id=share" \
-	-device virtio-9p-pci,fsdev=share,mount_tag=share \
-	-fsdev "local,path=$lab,security_model=none,readonly=on,id=lab" \
-	-device virtio-9p-pci,fsdev=lab,mount_tag=lab "$@"
+	-device virtio-9p-pci,fsdev=share,mount_tag=share "$@"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Attached and detached, again and again, while the tenant runs: nothing is unpaired, nothing stays behind.
+# Attached and detached, again and again, while the tenant runs: nothing is unpaired, nothing stays
+# behind.
 times=5
 [ $ISA = vmx ] && times=2 # Bochs needs half a minute for each
 iho-demo --name attach --script 'mark,out:0x80:50,cpuid:0:20,wrmsr:0x8b:10,hlt:20:20000,loop:1000000' \
