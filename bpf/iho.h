@@ -228,6 +228,7 @@ struct iho_slot {
 	__u64 drill_overflow[IHO_DRILL_MAX]; /* events without a row of their own (any more) */
 	__u64 task_evicted_ns; /* interloper time whose task lost its place in the table */
 	__u64 task_evicted;
+	__u64 task_evicted_times; /* how often these had the core */
 	__u64 irq_overflow;
 	__u64 missed_switches; /* found running although no switch was reported */
 

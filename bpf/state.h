@@ -433,6 +433,7 @@ IHO_NOINLINE int iho_charge_task(struct iho_slot *s, __u32 tid, const char *comm
 	if (min->used) {
 		s->task_evicted++;
 		s->task_evicted_ns += min->ns;
+		s->task_evicted_times += min->count;
 	}
 	min->tid = tid;
 	for (int i = 0; i < IHO_COMM; i++)

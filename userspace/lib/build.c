@@ -378,6 +378,7 @@ static int build_vcpu(struct iho_vcpu *v, struct iho_arena *a, const struct iho_
 	v->irq_overflow = s->irq_overflow;
 	v->interlopers_evicted = s->task_evicted;
 	v->interlopers_evicted_ns = s->task_evicted_ns;
+	v->interlopers_evicted_times = s->task_evicted_times;
 	for (int i = 0; i < IHO_DRILL_MAX; i++)
 		v->drill_overflow[i] = s->drill_overflow[i];
 
@@ -460,6 +461,7 @@ static int vm_finish_exits(struct vm_build *b, struct iho_arena *a, const struct
 		*row = b->exits[i].row;
 		fill_exit_names(row, names);
 		fill_exit_times(row, b->exits[i].hist);
+		row->hist = b->exits[i].hist;
 	}
 	qsort(vm->exit_rows.v, vm->exit_rows.n, sizeof(*vm->exit_rows.v), by_total_exit);
 	return 0;
@@ -582,8 +584,10 @@ static void name_inhibits(struct iho_apicv_state *st, const struct iho_names *na
 		iho_apicv_reason_name(names, bit, name, sizeof(name));
 		n = snprintf(st->reasons + used, sizeof(st->reasons) - used, "%s%s",
 			     used ? ", " : "", name);
-		if (n < 0 || (size_t)n >= sizeof(st->reasons) - used)
+		if (n < 0 || (size_t)n >= sizeof(st->reasons) - used) {
+			st->reasons[used] = '\0'; /* no half names */
 			return;
+		}
 		used += n;
 	}
 }

@@ -51,6 +51,7 @@ struct iho_collector {
 	bool measuring;
 	double ns_per_event, bpf_share;
 	uint64_t cpu_ns;
+	double start_time_s;
 };
 
 static uint64_t clock_ns(clockid_t id)
@@ -366,6 +367,8 @@ static void fill_self(struct iho_collector *c, double interval_s, double snapsho
 
 	self->cpu_share = interval_s > 0 ? (cpu - c->cpu_ns) / 1e9 / interval_s : 0;
 	c->cpu_ns = cpu;
+	self->start_time_s = c->start_time_s;
+	self->cpu_ns = cpu;
 	self->rss_bytes = rss_bytes();
 	self->map_bytes = c->source.maps.bytes;
 	self->bpf_ns_per_event = c->ns_per_event;
@@ -386,6 +389,7 @@ int iho_collector_open(struct iho_collector **out, const struct iho_collector_op
 	c->ns_per_event = -1;
 	c->bpf_share = -1;
 	c->cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	c->start_time_s = clock_ns(CLOCK_REALTIME) / 1e9;
 	c->source = iho_source_bpf;
 	r = iho_probe_host(&c->probe, err);
 	if (r)

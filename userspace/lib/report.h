@@ -51,6 +51,7 @@ struct iho_exit_row {
 	uint64_t kvm_ns; /* the part of time_ns inside KVM */
 	uint64_t mean_ns, p50_ns, p99_ns,
 		max_ns; /* since the vCPU was first seen; <= 12.5 % off, max exact */
+	const uint64_t *hist; /* IHO_HIST_BUCKETS finished exits; NULL in the rows of a vCPU */
 };
 
 struct iho_user_row {
@@ -119,7 +120,8 @@ struct iho_vcpu {
 	/* losses of this vCPU */
 	uint64_t unpaired, clock_back, torn, missed_switches;
 	uint64_t exit_overflow, user_overflow, irq_overflow;
-	uint64_t interlopers_evicted, interlopers_evicted_ns;
+	/* tasks without a row any more: how many, their time, how often they had the core */
+	uint64_t interlopers_evicted, interlopers_evicted_ns, interlopers_evicted_times;
 	uint64_t drill_overflow[IHO_DRILL_MAX];
 };
 
@@ -128,7 +130,7 @@ enum iho_apicv { IHO_APICV_UNKNOWN, IHO_APICV_OFF, IHO_APICV_INHIBITED, IHO_APIC
 struct iho_apicv_state {
 	enum iho_apicv state;
 	char text[160]; /* one sentence: on, off or inhibited, and why */
-	char reasons[160]; /* names of the inhibit reasons that are set, comma-separated */
+	char reasons[640]; /* names of the inhibit reasons that are set, comma-separated */
 	uint64_t inhibits;
 	double since_s; /* seconds in this state; < 0: since before we looked */
 	uint64_t changes;
@@ -154,6 +156,8 @@ struct iho_vm_report {
 
 /* What we cost, and what we missed. */
 struct iho_self {
+	double start_time_s; /* wall clock when the collector was opened and the counters began */
+	uint64_t cpu_ns; /* CPU time of our own process since it started */
 	double cpu_share; /* of one core, our own process, over the interval */
 	uint64_t rss_bytes;
 	uint64_t map_bytes; /* kernel memory of the BPF maps */

@@ -39,7 +39,7 @@ static void add_apicv(struct list *l, const struct iho_vm_report *vm)
 		[IHO_APICV_ON] = ST_TEXT,
 	};
 	const struct iho_apicv_state *a = &vm->apicv;
-	char since[64], text[400];
+	char since[64], text[800];
 
 	snprintf(text, sizeof(text), "  %s: %s", vm->name, a->text[0] ? a->text : "not known");
 	apicv_row(l, vm, 0, a->state < ARRAY_SIZE(styles) ? styles[a->state] : ST_TEXT, text);
