@@ -1587,18 +1587,23 @@ static void test_interloper_table_full(void **state)
 	assert_null(interloper(v, 100));
 	CHARGED(0, 900, 3, 1);
 	assert_string_equal(interloper(v, 900)->comm, "seventeenth");
+	assert_int_equal(v->task_evicted_times, 1);
+	switch_on(0, 10, a, 1, 0, &x);
+	switch_on(0, 4, &x, 1, 0, a);
+	CHARGED(0, 900, 7, 2);
 
 	/* and then that one is the smallest */
 	x.tid = 901;
 	switch_on(0, 10, a, 1, 0, &x);
 	switch_on(0, 40, &x, 1, 0, a);
 	assert_int_equal(v->task_evicted, 2);
-	assert_int_equal(v->task_evicted_ns, 503);
+	assert_int_equal(v->task_evicted_ns, 507);
+	assert_int_equal(v->task_evicted_times, 3);
 	assert_null(interloper(v, 900));
 	CHARGED(0, 901, 40, 1);
 	vmx_exit(0, VMX_IO);
-	assert_int_equal(v->core.time_ns[IHO_ST_PREEMPTED], wanted + 43);
-	assert_int_equal(all_interlopers(v) + v->task_evicted_ns, wanted + 43);
+	assert_int_equal(v->core.time_ns[IHO_ST_PREEMPTED], wanted + 47);
+	assert_int_equal(all_interlopers(v) + v->task_evicted_ns, wanted + 47);
 }
 
 /* The waker was faster: the thread is still on its CPU, or sleeps only after that. */
@@ -2198,6 +2203,7 @@ static void check_only_grew(const struct iho_slot *old, const struct iho_slot *n
 	assert_true(new->user_overflow >= old->user_overflow);
 	assert_true(new->task_evicted_ns >= old->task_evicted_ns);
 	assert_true(new->task_evicted >= old->task_evicted);
+	assert_true(new->task_evicted_times >= old->task_evicted_times);
 	assert_true(new->irq_overflow >= old->irq_overflow);
 }
 

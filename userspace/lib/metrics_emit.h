@@ -5,7 +5,8 @@
  *
  * To add a family: one row in the table of metrics_families.c, and an emit function that calls one
  * of the iho_emit_...() below for each sample, with the label values in the order of the row's
- * labels. A value that is not known is no sample. One call for one combination of labels.
+ * labels. A value that is not known is no sample. One call for one combination of labels. Emit
+ * functions of another subject go to a file of their own, and are declared here.
  */
 #ifndef IHO_METRICS_EMIT_H
 #define IHO_METRICS_EMIT_H
@@ -110,7 +111,7 @@ void iho_emit_real(struct iho_metrics_emit *e, const char *const *labels, double
 void iho_emit_hist(struct iho_metrics_emit *e, const char *const *labels,
 		   const struct iho_metric_hist *h);
 
-/* The row of this reason, in a table that rows_clear() empties; NULL: no memory (e->out.error). */
+/* The row of this reason in e->rows; n_rows = 0 empties it. NULL: no memory (e->out.error). */
 struct iho_metrics_row *iho_emit_row(struct iho_metrics_emit *e, const char *reason);
 
 #endif /* IHO_METRICS_EMIT_H */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The two text formats: Prometheus 0.0.4 (prometheus.io, "Exposition formats") and OpenMetrics 1.0.0
- * (the specification of that name). They differ in the heads of families, and in the end.
+ * The two text formats: Prometheus 0.0.4 (prometheus.io, "Exposition formats") and OpenMetrics
+ * 1.0.0 (the specification of that name). They differ in the heads of families, and in the end.
  */
 #include <stdio.h>
 #include <string.h>
