@@ -664,7 +664,7 @@ static void test_catalogue(void **state)
 		/* so that it needs no escaping */
 		assert_null(strpbrk(m[i].help, "\\\"\n"));
 		assert_true(strlen(m[i].help) > 10);
-		assert_int_equal(m[i].scope == IHO_METRIC_VM,
+		assert_int_equal(m[i].scope == IHO_METRIC_VM || m[i].scope == IHO_METRIC_NAMED,
 				 m[i].labels[0] && !strcmp(m[i].labels[0], "vm"));
 		for (size_t k = 0; k < i; k++)
 			assert_string_not_equal(m[i].name, m[k].name);

@@ -276,7 +276,7 @@ struct iho_metrics_row *iho_emit_row(struct iho_metrics_emit *e, const char *rea
 
 /* ---- VMs ---- */
 
-struct vm_label {
+struct iho_vm_label {
 	char text[LABEL_SIZE];
 	bool named, wanted;
 };
@@ -295,7 +295,7 @@ static bool wanted(const struct iho_metrics_options *o, const char *name)
 	       !matches(name, o->exclude, o->n_exclude);
 }
 
-static bool taken(const struct vm_label *l, size_t n, const char *text)
+static bool taken(const struct iho_vm_label *l, size_t n, const char *text)
 {
 	for (size_t i = 0; i < n; i++)
 		if (l[i].named && !strcmp(l[i].text, text))
@@ -303,7 +303,7 @@ static bool taken(const struct vm_label *l, size_t n, const char *text)
 	return false;
 }
 
-static void name_living(struct vm_label *l, const struct iho_report *r, size_t i)
+static void name_living(struct iho_vm_label *l, const struct iho_report *r, size_t i)
 {
 	char name[LABEL_SIZE], text[LABEL_SIZE];
 
@@ -322,7 +322,7 @@ static void name_living(struct vm_label *l, const struct iho_report *r, size_t i
 }
 
 /* Of those that ended, the last one has the name, if no living one has. */
-static void name_ended(struct vm_label *l, const struct iho_report *r, size_t i)
+static void name_ended(struct iho_vm_label *l, const struct iho_report *r, size_t i)
 {
 	const struct iho_vm_report *vm = &r->vms[i];
 	char text[LABEL_SIZE];
@@ -338,9 +338,10 @@ static void name_ended(struct vm_label *l, const struct iho_report *r, size_t i)
 	l[i].named = true;
 }
 
-static struct vm_label *label_vms(const struct iho_report *r, const struct iho_metrics_options *o)
+static struct iho_vm_label *label_vms(const struct iho_report *r,
+				      const struct iho_metrics_options *o)
 {
-	struct vm_label *l = calloc(r->n_vms ? r->n_vms : 1, sizeof(*l));
+	struct iho_vm_label *l = calloc(r->n_vms ? r->n_vms : 1, sizeof(*l));
 
 	if (!l)
 		return NULL;
@@ -353,6 +354,14 @@ static struct vm_label *label_vms(const struct iho_report *r, const struct iho_m
 	for (size_t i = 0; i < r->n_vms; i++)
 		l[i].wanted = l[i].named && wanted(o, r->vms[i].name);
 	return l;
+}
+
+const char *iho_emit_label(const struct iho_metrics_emit *e, pid_t pid, const char *name)
+{
+	for (size_t i = 0; i < e->report->n_vms; i++)
+		if (pid && e->report->vms[i].pid == pid && e->labels[i].named)
+			return e->labels[i].wanted ? e->labels[i].text : NULL;
+	return wanted(e->options, name) ? name : NULL;
 }
 
 /* ---- rendering ---- */
@@ -375,23 +384,29 @@ static void roll_back(struct iho_metrics_emit *e, const struct mark *m)
 	e->samples = m->samples;
 }
 
-static void render_vms(struct iho_metrics_emit *e, const struct vm_label *l, size_t most)
+/* Everything that `emit` gives, or nothing. */
+static void emit_within(struct iho_metrics_emit *e, size_t most)
+{
+	struct mark m = mark(e);
+
+	e->metric->emit(e);
+	if (e->series > most)
+		roll_back(e, &m);
+}
+
+static void render_vms(struct iho_metrics_emit *e, size_t most)
 {
 	for (size_t i = 0; i < e->report->n_vms; i++) {
-		struct mark m = mark(e);
-
-		if (!l[i].wanted)
+		if (!e->labels[i].wanted)
 			continue;
 		e->vm = &e->report->vms[i];
-		e->vm_label = l[i].text;
-		e->metric->emit(e);
-		if (e->series > most)
-			roll_back(e, &m);
+		e->vm_label = e->labels[i].text;
+		emit_within(e, most);
 	}
 	e->vm = NULL;
 }
 
-static void render_family(struct iho_metrics_emit *e, const struct vm_label *l, size_t most)
+static void render_family(struct iho_metrics_emit *e, size_t most)
 {
 	e->samples = 0;
 	switch (e->metric->scope) {
@@ -408,7 +423,11 @@ static void render_family(struct iho_metrics_emit *e, const struct vm_label *l, 
 		break;
 	case IHO_METRIC_VM:
 		if (e->report)
-			render_vms(e, l, most);
+			render_vms(e, most);
+		break;
+	case IHO_METRIC_NAMED:
+		if (e->report)
+			emit_within(e, most);
 		break;
 	}
 	if (e->samples) {
@@ -436,7 +455,7 @@ int iho_metrics_render(struct iho_metrics_text *out, const struct iho_report *r,
 {
 	static const struct iho_metrics_options all = {};
 	struct iho_metrics_emit e = { .report = r, .self = self, .sink = sink_of(f) };
-	struct vm_label *l = NULL;
+	struct iho_vm_label *l = NULL;
 	const struct iho_metric *m;
 	size_t n, most;
 
@@ -451,13 +470,15 @@ int iho_metrics_render(struct iho_metrics_text *out, const struct iho_report *r,
 		if (!l)
 			return -ENOMEM;
 	}
+	e.options = o;
+	e.labels = l;
 	for (unsigned int i = 0; i < IHO_LE_BOUNDS; i++)
 		snprintf(e.le[i], sizeof(e.le[i]), "%.10g", iho_metric_le_ns(i) / 1e9);
 	m = iho_metrics_catalogue(&n);
 	e.sink->begin(&e);
 	for (size_t i = 0; i < n; i++) {
 		e.metric = &m[i];
-		render_family(&e, l, most);
+		render_family(&e, most);
 	}
 	e.sink->end(&e);
 	free(l);

@@ -39,7 +39,8 @@ enum iho_metric_scope {
 	IHO_METRIC_ALWAYS, /* even when the collector does not answer */
 	IHO_METRIC_HOST, /* once for each report */
 	IHO_METRIC_EXPORTER, /* once, if the exporter tells about itself */
-	IHO_METRIC_VM, /* for each VM; the first label is `vm` */
+	IHO_METRIC_VM, /* for each VM of the report; the first label is `vm` */
+	IHO_METRIC_NAMED, /* once, about VMs that need not be there any more; first label `vm` */
 };
 
 struct iho_metrics_emit;
@@ -77,7 +78,8 @@ struct iho_metrics_options {
 	/*
 	 * The most series (a histogram counts its buckets, sum and count); 0 = no limit. What the
 	 * collector and the exporter tell about themselves is always written. A family that does
-	 * not fit any more is left out for a VM as a whole, and its series are counted as dropped.
+	 * not fit any more is left out for a VM as a whole (one of IHO_METRIC_NAMED for all), and
+	 * its series are counted as dropped.
 	 */
 	size_t max_series;
 };

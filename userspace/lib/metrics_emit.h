@@ -93,6 +93,8 @@ struct iho_metrics_emit {
 	const char *vm_label; /* its label */
 
 	/* private to metrics.c and the formats */
+	const struct iho_metrics_options *options;
+	const struct iho_vm_label *labels; /* of the report's VMs */
 	const struct iho_metrics_sink *sink;
 	struct iho_metrics_buf out;
 	size_t series, dropped;
@@ -113,5 +115,24 @@ void iho_emit_hist(struct iho_metrics_emit *e, const char *const *labels,
 
 /* The row of this reason in e->rows; n_rows = 0 empties it. NULL: no memory (e->out.error). */
 struct iho_metrics_row *iho_emit_row(struct iho_metrics_emit *e, const char *reason);
+
+/* The threads that had one vCPU number: that of today and those that ended; for -1, all of them. */
+struct iho_metrics_vcpu {
+	const struct iho_vcpu *v;
+	size_t n;
+	char label[16]; /* `vcpu` */
+};
+
+/* The next vCPU of the VM, until false; begins with one that is all zero. */
+bool iho_emit_next_vcpu(const struct iho_metrics_emit *e, struct iho_metrics_vcpu *c);
+
+/* The one thread that is this vCPU now; NULL where there is none, or several without a number. */
+const struct iho_vcpu *iho_emit_living(const struct iho_metrics_vcpu *c);
+
+/*
+ * For IHO_METRIC_NAMED: the `vm` label of what is known by a name and a process, the same as that
+ * of the process' VM where the report has one; NULL: the options leave it out.
+ */
+const char *iho_emit_label(const struct iho_metrics_emit *e, pid_t pid, const char *name);
 
 #endif /* IHO_METRICS_EMIT_H */

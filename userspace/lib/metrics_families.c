@@ -317,19 +317,11 @@ static void emit_exit_duration(struct iho_metrics_emit *e)
 
 /* ---- vCPUs ---- */
 
-/* The threads that had one vCPU number: that of today and those that ended; for -1, all of them. */
-struct vcpu {
-	const struct iho_vcpu *v;
-	size_t n;
-	char label[16];
-};
-
-/* The next vCPU of the VM; begins with .v NULL. They are sorted by number. */
-static bool next_vcpu(const struct iho_vm_report *vm, struct vcpu *c)
+bool iho_emit_next_vcpu(const struct iho_metrics_emit *e, struct iho_metrics_vcpu *c)
 {
-	const struct iho_vcpu *end = vm->vcpus + vm->n_vcpus;
+	const struct iho_vcpu *end = e->vm->vcpus + e->vm->n_vcpus;
 
-	c->v = c->v ? c->v + c->n : vm->vcpus;
+	c->v = c->v ? c->v + c->n : e->vm->vcpus;
 	if (c->v == end)
 		return false;
 	for (c->n = 1; c->v + c->n < end && c->v[c->n].id == c->v->id; c->n++)
@@ -341,8 +333,7 @@ static bool next_vcpu(const struct iho_vm_report *vm, struct vcpu *c)
 	return true;
 }
 
-/* The one thread that is this vCPU now; NULL where there is none, or several without a number. */
-static const struct iho_vcpu *living(const struct vcpu *c)
+const struct iho_vcpu *iho_emit_living(const struct iho_metrics_vcpu *c)
 {
 	const struct iho_vcpu *found = NULL;
 
@@ -360,7 +351,7 @@ static void emit_states(struct iho_metrics_emit *e)
 {
 	bool splits = e->report->splits_guest;
 
-	for (struct vcpu c = {}; next_vcpu(e->vm, &c);) {
+	for (struct iho_metrics_vcpu c = {}; iho_emit_next_vcpu(e, &c);) {
 		for (enum iho_bill b = 0; b < IHO_BILL_MAX; b++) {
 			bool told = b == IHO_BILL_GUEST || b == IHO_BILL_KVM ? splits
 				    : b == IHO_BILL_GUEST_OR_KVM	     ? !splits
@@ -379,7 +370,7 @@ static void emit_states(struct iho_metrics_emit *e)
 /* One 64-bit counter of struct iho_vcpu. */
 static void emit_vcpu(struct iho_metrics_emit *e)
 {
-	for (struct vcpu c = {}; next_vcpu(e->vm, &c);) {
+	for (struct iho_metrics_vcpu c = {}; iho_emit_next_vcpu(e, &c);) {
 		uint64_t n = 0;
 
 		for (size_t i = 0; i < c.n; i++)
@@ -390,8 +381,8 @@ static void emit_vcpu(struct iho_metrics_emit *e)
 
 static void emit_pinned(struct iho_metrics_emit *e)
 {
-	for (struct vcpu c = {}; next_vcpu(e->vm, &c);) {
-		const struct iho_vcpu *v = living(&c);
+	for (struct iho_metrics_vcpu c = {}; iho_emit_next_vcpu(e, &c);) {
+		const struct iho_vcpu *v = iho_emit_living(&c);
 
 		if (v && v->affinity[0])
 			iho_emit_int(e, IHO_LABELS(e->vm_label, c.label), v->pinned);
@@ -400,8 +391,8 @@ static void emit_pinned(struct iho_metrics_emit *e)
 
 static void emit_core(struct iho_metrics_emit *e)
 {
-	for (struct vcpu c = {}; next_vcpu(e->vm, &c);) {
-		const struct iho_vcpu *v = living(&c);
+	for (struct iho_metrics_vcpu c = {}; iho_emit_next_vcpu(e, &c);) {
+		const struct iho_vcpu *v = iho_emit_living(&c);
 
 		if (v && v->cpu >= 0)
 			iho_emit_int(e, IHO_LABELS(e->vm_label, c.label), v->cpu);
@@ -424,7 +415,7 @@ static void emit_reasons(struct iho_metrics_emit *e, const char *vcpu)
 
 static void emit_exits(struct iho_metrics_emit *e)
 {
-	for (struct vcpu c = {}; next_vcpu(e->vm, &c);) {
+	for (struct iho_metrics_vcpu c = {}; iho_emit_next_vcpu(e, &c);) {
 		e->n_rows = 0;
 		for (size_t i = 0; i < c.n; i++)
 			for (size_t k = 0; k < c.v[i].exit_rows.n; k++)
@@ -436,7 +427,7 @@ static void emit_exits(struct iho_metrics_emit *e)
 
 static void emit_user_exits(struct iho_metrics_emit *e)
 {
-	for (struct vcpu c = {}; next_vcpu(e->vm, &c);) {
+	for (struct iho_metrics_vcpu c = {}; iho_emit_next_vcpu(e, &c);) {
 		e->n_rows = 0;
 		for (size_t i = 0; i < c.n; i++)
 			for (size_t k = 0; k < c.v[i].user_rows.n; k++)
