@@ -26,9 +26,11 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Wer
 
 LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson
 TOP_LIBS := $(LIB_LIBS) -lncursesw -ltinfo
+IHOD_LIBS := $(LIB_LIBS) -levent_core -lsystemd -lcap-ng -lseccomp
 
 LIB_SRC := $(wildcard userspace/lib/*.c)
 TOP_SRC := $(wildcard userspace/top/*.c)
+IHOD_SRC := $(wildcard userspace/daemon/*.c)
 DEMO_SRC := $(wildcard userspace/demo/*.c)
 DEMO_ASM := $(wildcard userspace/demo/*.S)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
@@ -36,9 +38,10 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 obj = $(patsubst %,$(B)/%.o,$(basename $(1)))
 LIB_OBJ := $(call obj,$(LIB_SRC))
 TOP_OBJ := $(call obj,$(TOP_SRC))
+IHOD_OBJ := $(call obj,$(IHOD_SRC))
 DEMO_OBJ := $(call obj,$(DEMO_SRC)) $(patsubst %,$(B)/%.o,$(DEMO_ASM))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
-PROGRAMS := $(B)/iho-top $(B)/iho-demo
+PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo
 
 say = @printf '  %-7s %s\n' $(1) $@ >&2
 MAKEFLAGS += --no-builtin-rules
@@ -131,6 +134,15 @@ $(B)/%.skel.h: $(B)/bpf/%.bpf.o
 
 $(B)/userspace/lib/source_bpf.o: $(B)/iho.skel.h
 
+# Two programs may share mapped records only if they were built from the same description of them.
+LAYOUT_SRC := bpf/iho.h bpf/events.h userspace/lib/source.h
+
+$(B)/layout.h: $(LAYOUT_SRC)
+	$(call say,LAYOUT)
+	@printf '#define IHO_LAYOUT "%s"\n' "$$(cat $(LAYOUT_SRC) | sha256sum | cut -c1-16)" > $@
+
+$(B)/userspace/lib/wire.o: $(B)/layout.h
+
 $(B)/%.o: %.c
 	$(call say,CC)
 	@mkdir -p $(@D)
@@ -152,6 +164,10 @@ $(B)/iho-top: $(TOP_OBJ) $(B)/libiho.a
 	$(call say,LD)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(TOP_OBJ) $(B)/libiho.a $(TOP_LIBS) -o $@
 
+$(B)/ihod: $(IHOD_OBJ) $(B)/libiho.a
+	$(call say,LD)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(IHOD_OBJ) $(B)/libiho.a $(IHOD_LIBS) -o $@
+
 $(B)/iho-demo: $(DEMO_OBJ)
 	$(call say,LD)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@
@@ -166,4 +182,4 @@ $(B)/bench/%: tests/bench/%.c $(B)/libiho.a
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@
 
--include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d
+-include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d

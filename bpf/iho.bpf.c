@@ -76,6 +76,14 @@ struct {
 	__type(value, struct iho_vm);
 } vms SEC(".maps");
 
+/* Never written: what a slot looks like that nobody has. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct iho_slot);
+} blank SEC(".maps");
+
 struct task_ref {
 	__u32 idx; /* slot + 1 */
 };
@@ -900,5 +908,49 @@ int adopt_vcpus(struct bpf_iter__task *ctx)
 		s->poll_limit_ns = s->poll_next_ns = found->poll_limit_ns;
 	IHO_BARRIER();
 	s->vcpu_id = found->vcpu_id;
+	return 0;
+}
+
+/*
+ * The mapped maps are frozen before they are shared: readers, and whoever gets hold of a reader's
+ * descriptor, cannot change them. So what the keeper has to change in them it asks for here.
+ */
+
+/* Blanks the slot of a thread that ended. */
+SEC("syscall")
+int clear_slot(struct iho_clear *ctx)
+{
+	__u32 idx = ctx->idx, zero = 0;
+	struct iho_slot *s = iho_slot_at(idx), *none = bpf_map_lookup_elem(&blank, &zero);
+
+	if (!s || !none || s->life != IHO_GONE)
+		return 1;
+	return bpf_map_update_elem(&slots, &idx, none, BPF_EXIST) ? 1 : 0;
+}
+
+/* Frees the entry of a process that ended, if it is still the one that was meant. */
+SEC("syscall")
+int clear_shared(struct iho_clear *ctx)
+{
+	__u32 idx = ctx->idx;
+	struct iho_drill *d = bpf_map_lookup_elem(&shared, &idx);
+
+	if (!d || d->key != ctx->key)
+		return 1;
+	d->count = 0;
+	IHO_BARRIER();
+	d->key = 0;
+	return 0;
+}
+
+SEC("syscall")
+int clear_vm(struct iho_clear *ctx)
+{
+	__u32 idx = ctx->idx;
+	struct iho_vm *vm = bpf_map_lookup_elem(&vms, &idx);
+
+	if (!vm || vm->process != ctx->key)
+		return 1;
+	__builtin_memset(vm, 0, sizeof(*vm));
 	return 0;
 }

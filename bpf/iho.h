@@ -2,8 +2,8 @@
 /*
  * The door of bpf/: the records that the BPF programs write and every reader maps.
  *
- * All maps are BPF_F_MMAPABLE arrays. A reader maps them read-only and takes its snapshots without
- * a system call. Times are CLOCK_MONOTONIC in nanoseconds. Counters only grow; they start at 0 when
+ * All maps are BPF_F_MMAPABLE arrays, frozen: only BPF programs write to them. A reader maps them
+ * and takes its snapshots without a system call. Times are CLOCK_MONOTONIC in nanoseconds. Counters only grow; they start at 0 when
  * the slot is taken, which is the moment a vCPU is first seen.
  *
  * Who writes what:
@@ -273,6 +273,13 @@ struct iho_vm {
 	__u64 inhibits; /* bit mask */
 	__u64 since_ns; /* when it last changed, or was first read */
 	__u64 changes; /* 0: `inhibits` was read at start-up and has not changed since */
+};
+
+/* What a program that clears something is told: which entry, and whose it was. */
+struct iho_clear {
+	__u32 idx;
+	__u32 pad;
+	__u64 key;
 };
 
 #endif /* IHO_H */

@@ -6,7 +6,8 @@ set -eu
 
 # build: clang compiles the BPF programs, bpftool makes their skeleton; the libraries are named in README.md.
 build='make gcc libc6-dev pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev
-	libncurses-dev libjansson-dev libtraceevent-dev linux-libc-dev'
+	libncurses-dev libjansson-dev libtraceevent-dev linux-libc-dev
+	libevent-dev libsystemd-dev libcap-ng-dev libseccomp-dev'
 # check: unit tests, TAP runner, terminal driver, schema validation, analysers, man page checks; what
 # the lab is built with, and the tools that it compares with.
 check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf procps util-linux

@@ -985,8 +985,8 @@ static void test_names_and_filters(void **state)
 	assert_string_equal(report.vms[1].name, "b");
 	assert_string_equal(report.vms[2].name, "vm");
 	/* the number is not what is cut off */
-	assert_memory_equal(report.vms[3].name, longest, 55);
-	assert_string_equal(report.vms[3].name + 55, " #12");
+	assert_memory_equal(report.vms[3].name, longest, 59);
+	assert_string_equal(report.vms[3].name + 59, " #12");
 
 	dir.only_pid = PID + 1;
 	build(NULL);

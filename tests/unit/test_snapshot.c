@@ -32,7 +32,11 @@ static char cpu_memory[N_CPUS * CPU_STRIDE] __attribute__((aligned(64)));
 static struct iho_drill shared[IHO_SHARED];
 static struct iho_vm vms[IHO_VMS];
 
+static struct iho_ledger ledger;
+static struct iho_slot archive[N_SLOTS];
 static const struct iho_maps maps = {
+	.ledger = &ledger,
+	.archive = archive,
 	.slots = slot_memory,
 	.slot_stride = SLOT_STRIDE,
 	.n_slots = N_SLOTS,
@@ -43,9 +47,14 @@ static const struct iho_maps maps = {
 	.vms = vms,
 };
 
+static struct iho_cpu *cpu_of(unsigned int cpu)
+{
+	return (struct iho_cpu *)iho_maps_cpu(&maps, cpu);
+}
+
 static inline struct iho_slot *iho_slot_at(__u32 index)
 {
-	return index < N_SLOTS ? iho_maps_slot(&maps, index) : NULL;
+	return index < N_SLOTS ? (struct iho_slot *)iho_maps_slot(&maps, index) : NULL;
 }
 
 #include "../../bpf/state.h"
@@ -241,9 +250,9 @@ static void test_sums_over_cpus(void **state)
 	(void)state;
 	for (unsigned int cpu = 0; cpu < N_CPUS; cpu++) {
 		for (int k = 0; k < IHO_LOSS_MAX; k++)
-			iho_maps_cpu(&maps, cpu)->loss[k] = 10 * k + cpu;
+			cpu_of(cpu)->loss[k] = 10 * k + cpu;
 		for (int k = 0; k < IHO_EV_MAX; k++)
-			iho_maps_cpu(&maps, cpu)->events[k] = 1000 * k + cpu;
+			cpu_of(cpu)->events[k] = 1000 * k + cpu;
 	}
 	for (int round = 0; round < 2; round++) { /* the second is no larger than the first */
 		assert_int_equal(iho_snapshot_take(snap, &maps), 0);
@@ -306,7 +315,7 @@ static void test_torn_of_a_former_vcpu(void **state)
 static void *write_on(void *arg)
 {
 	struct iho_slot *s = iho_slot_at(0), *same = iho_slot_at(1);
-	struct iho_cpu *cpu = iho_maps_cpu(&maps, 0);
+	struct iho_cpu *cpu = cpu_of(0);
 	uint64_t t = s->core.since_ns;
 
 	(void)arg;
@@ -543,11 +552,11 @@ static void off_core(uint32_t task_state)
 	iho_on_sched_out(one, t, task_state == 0, task_state);
 	pass(rnd(5000));
 	if (task_state && rnd(4)) {
-		iho_on_wakeup(one, t, iho_maps_cpu(&maps, 0), 0, 0);
+		iho_on_wakeup(one, t, cpu_of(0), 0, 0);
 		pass(rnd(300));
 	}
 	if (one->wait_cpu)
-		iho_wait_end(iho_maps_cpu(&maps, 0), one, 0);
+		iho_wait_end(cpu_of(0), one, 0);
 	iho_on_sched_in(one, t, 0);
 }
 

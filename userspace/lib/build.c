@@ -689,10 +689,14 @@ struct iho_vm_entry *iho_directory_find(const struct iho_directory *d, const str
 
 static void shown_name(const struct iho_vm_entry *e, char *buf, size_t len)
 {
+	char pid[16] = "", nth[16] = "";
+
+	if (e->namesake)
+		snprintf(pid, sizeof(pid), "@%d", e->pid);
 	if (e->nth)
-		snprintf(buf, len, "%.55s #%u", e->id.name, e->nth + 1);
-	else
-		snprintf(buf, len, "%s", e->id.name);
+		snprintf(nth, sizeof(nth), " #%u", e->nth + 1);
+	snprintf(buf, len, "%.*s%s%s", (int)(len - 1 - strlen(pid) - strlen(nth)), e->id.name, pid,
+		 nth);
 }
 
 /* By the name that its owner gave it, which several may have, or by the one that we show. */
@@ -749,24 +753,32 @@ void iho_self_add(struct iho_self *self, const struct iho_snap_vcpu *v)
 static void fill_losses(struct iho_report *r, const struct iho_snapshot *prev,
 			const struct iho_snapshot *now, const struct iho_directory *d)
 {
+	const struct iho_ledger *l = &now->ledger;
 	struct iho_self *self = &r->self;
-	uint64_t before = d->retired.events;
+	uint64_t before = prev ? prev->ledger.events : 0;
 
-	*self = d->retired;
-
+	self->events = l->events;
+	self->unpaired = l->unpaired;
+	self->clock_back = l->clock_back;
+	self->missed_switches = l->missed_switches;
+	self->exit_overflow = l->exit_overflow;
+	self->irq_overflow = l->irq_overflow;
+	self->drill_overflow = l->drill_overflow;
+	self->interlopers_evicted = l->interlopers_evicted;
+	self->torn = now->torn_gone;
 	self->slots = now->n_slots;
 	self->slots_used = now->n_used;
 	for (int k = 0; k < IHO_EV_MAX; k++) {
 		self->events += now->events[k];
 		before += prev ? prev->events[k] : 0;
 	}
-	for (unsigned int i = 0; i < now->n_slots; i++) {
+	for (unsigned int i = 0; i < now->n_entries; i++) {
 		const struct iho_slot *s = now->vcpu[i].slot;
 		const struct iho_snap_vcpu *p;
 
 		if (!now->vcpu[i].used)
 			continue;
-		p = iho_snapshot_same(prev, i, s);
+		p = i < now->n_slots ? iho_snapshot_same(prev, i, s) : &now->vcpu[i];
 		for (int k = 0; p && k < IHO_EV_MAX; k++)
 			before += p->slot->events[k];
 		self->vcpus_without_id += s->life == IHO_LIVE && s->vcpu_id < 0;
@@ -791,7 +803,7 @@ static void fill_missing(struct iho_report *r, const struct iho_snapshot *now,
 {
 	bool seen = false, userspace = false;
 
-	for (unsigned int i = 0; i < now->n_slots; i++) {
+	for (unsigned int i = 0; i < now->n_entries; i++) {
 		if (!now->vcpu[i].used)
 			continue;
 		seen |= now->vcpu[i].slot->entry_seen;
@@ -811,6 +823,7 @@ int iho_report_build(struct iho_report *r, struct iho_arena *a, const struct iho
 		     const struct iho_snapshot *now, const struct iho_directory *d)
 {
 	struct vm_build *builds = iho_arena_get(a, d->n_vms, sizeof(*builds));
+	const struct iho_vcpu_entry unknown = {};
 	int ret = 0;
 
 	memset(r, 0, sizeof(*r));
@@ -821,7 +834,7 @@ int iho_report_build(struct iho_report *r, struct iho_arena *a, const struct iho
 	fill_missing(r, now, d);
 
 	/* First count each VM's vCPUs, so that its array can be made. */
-	for (unsigned int i = 0; i < now->n_slots; i++) {
+	for (unsigned int i = 0; i < now->n_entries; i++) {
 		const struct iho_slot *s = now->vcpu[i].slot;
 		struct iho_vm_entry *e;
 		struct vm_build *b;
@@ -852,7 +865,7 @@ int iho_report_build(struct iho_report *r, struct iho_arena *a, const struct iho
 			return -ENOMEM;
 		vm->n_vcpus = 0;
 	}
-	for (unsigned int i = 0; i < now->n_slots; i++) {
+	for (unsigned int i = 0; i < now->n_entries; i++) {
 		const struct iho_slot *s = now->vcpu[i].slot;
 		struct iho_vm_entry *e;
 		struct vm_build *b;
@@ -865,8 +878,11 @@ int iho_report_build(struct iho_report *r, struct iho_arena *a, const struct iho
 		if (!b)
 			continue;
 		v = &b->vm->vcpus[b->vm->n_vcpus++];
-		ret = build_vcpu(v, a, &now->vcpu[i], iho_snapshot_same(prev, i, s), &d->vcpu[i],
-				 d);
+		v->archived = i >= now->n_slots;
+		/* nobody adds to what is archived, but it may have come from a slot just now */
+		ret = build_vcpu(v, a, &now->vcpu[i],
+				 v->archived ? &now->vcpu[i] : iho_snapshot_same(prev, i, s),
+				 v->archived ? &unknown : &d->vcpu[i], d);
 		if (ret)
 			return ret;
 		vm_add_exits(b, v, s);

@@ -18,6 +18,7 @@ struct iho_vm_entry {
 	uint64_t start_ns; /* of the process: a reused pid is another VM */
 	uint64_t key; /* 0: not known yet, stands for the process' first VM */
 	unsigned int nth; /* second, third... VM of the same process: 1, 2... */
+	bool namesake; /* another VM had its name when it came: it is shown as name@pid */
 	struct iho_vm_id id;
 	uint64_t seen_ns, refreshed_ns;
 	uint64_t live_ns; /* when a vCPU of it was last seen to live */
@@ -36,15 +37,19 @@ struct iho_directory {
 	struct iho_vm_entry *vm;
 	size_t n_vms;
 	const struct iho_vcpu_entry *vcpu;
+	unsigned int n_vcpus; /* as many as there are slots */
 	const struct iho_names *names;
 	void (*irq_name)(void *arg, unsigned int nr, char *buf, size_t len);
 	void *irq_arg;
 	int apicv_param; /* struct iho_probe */
 	const char *vendor_module;
 	bool hw; /* kvm_intel or kvm_amd is loaded */
+	/* the process that hosts the BPF programs, and what these cost; < 0: not measured yet */
+	uint64_t cpu_ns, rss_bytes;
+	double ns_per_event, bpf_share;
+	/* the reader's own wish */
 	pid_t only_pid;
 	const char *only_name;
-	struct iho_self retired; /* what the slots that were given back had counted */
 };
 
 /* The VM that a vCPU's slot belongs to; NULL: not in the directory yet. */

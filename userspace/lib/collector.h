@@ -2,6 +2,9 @@
 /*
  * The door of userspace/lib: open a source of events, take reports, close it.
  *
+ * Where ihod runs, its slots are read, which needs no privileges but ihod's leave; else, as root,
+ * the BPF programs are hosted in this process. Reports look the same.
+ *
  * A collector belongs to one thread. Functions return 0 or a negative errno value; with an error,
  * `err` (struct iho_error) holds one sentence for a person.
  */
@@ -18,13 +21,22 @@ struct iho_error {
 	char text[512];
 };
 
+enum iho_host_mode {
+	IHO_HOST_AUTO, /* ihod where it runs, else this process */
+	IHO_HOST_DAEMON, /* only ihod */
+	IHO_HOST_SELF, /* only this process */
+};
+
 struct iho_collector_options {
+	enum iho_host_mode mode;
+	const char *socket; /* of ihod; NULL = where it is by default, protocol.h */
 	unsigned int max_vcpus; /* slots; 0 = from the host's size and the vCPUs that run already */
 	pid_t vm_pid; /* show only this process' VMs; 0 = all */
 	const char *vm_name; /* show only VMs of this name (exact); NULL = all */
 	/*
 	 * BPF run-time statistics cost about 30 ns an event while they are on: they are on for one
-	 * report in ten, and the figure of that report is shown until the next. 0: never measure.
+	 * second of this many, and its figure is shown until the next. 0: never measure. Where ihod
+	 * runs it decides; so it does about max_vcpus.
 	 */
 	unsigned int stats_every;
 };
@@ -37,8 +49,12 @@ void iho_collector_close(struct iho_collector *c);
 
 /*
  * Takes a snapshot and builds the report of the time since the last one. The snapshot itself makes
- * no system call; finding VMs, names and pinning does, and is done at most once a second.
+ * no system call; finding VMs, names and pinning does, and is done at most once a second; asking
+ * ihod for its directory is one request a report.
  * The report is valid until the next call or the close.
+ *
+ * -ENOTCONN: ihod does not answer (any more). The collector stays usable, and each further call
+ * tries to reach it again; a new ihod's counters begin at 0, which start_time_s tells.
  */
 int iho_collector_report(struct iho_collector *c, const struct iho_report **out,
 			 struct iho_error *err);
@@ -49,10 +65,10 @@ int iho_collector_snapshot(struct iho_collector *c);
 /* ------------------------------------------------------------------------------------- features */
 
 struct iho_feature {
-	const char *name; /* the tracepoint's name, or "kvm", "btf", "tracefs", ... */
+	char name[40]; /* the tracepoint's name, or "kvm", "btf", "tracefs", ... */
 	bool present;
 	bool used; /* loaded and attached; only after iho_collector_open() */
-	const char *how; /* "tp_btf", "raw_tp", "tp", "" */
+	char how[16]; /* "tp_btf", "raw_tp", "tp", "" */
 	char cost[160]; /* what the user loses without it; "" where present */
 	char detail[160]; /* e.g. "module kvm_intel", a path */
 };
@@ -62,7 +78,10 @@ struct iho_features {
 	size_t n;
 };
 
-/* Looks at this host without loading anything. `c` may be NULL; with one, `used` is filled in. */
+/*
+ * Looks at this host without loading anything. `c` may be NULL; with one, `used` is filled in. Where
+ * `c` reads from ihod, it is ihod that looks: it may see more.
+ */
 int iho_features_probe(struct iho_features *f, const struct iho_collector *c,
 		       struct iho_error *err);
 void iho_features_free(struct iho_features *f);

@@ -45,6 +45,7 @@ struct iho_names {
 	struct symtab softirq;
 	char *apicv[APICV_BITS];
 	bool from_kernel;
+	json_t *wire; /* owns the names in the tables, where they came over ihod's socket */
 };
 
 /* ---- built-in tables ---- */
@@ -485,8 +486,120 @@ void iho_names_close(struct iho_names *n)
 	free(n->user.v);
 	free(n->softirq.v);
 	tep_free(n->tep);
+	json_decref(n->wire);
 	free(n->tracefs);
 	free(n);
+}
+
+/* ---- over the socket ---- */
+
+#define WIRE_MAX 4096 /* entries of a table */
+
+static json_t *symtab_wire(const struct symtab *t)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < t->n; i++)
+		json_array_append_new(a, json_pack("[I, s]", (json_int_t)t->v[i].value,
+						   t->v[i].name));
+	return a;
+}
+
+static json_t *apicv_wire(const struct iho_names *n)
+{
+	json_t *a = json_array();
+
+	for (int i = 0; i < APICV_BITS; i++)
+		if (n->apicv[i])
+			json_array_append_new(a, json_pack("[i, s]", i, n->apicv[i]));
+	return a;
+}
+
+json_t *iho_names_wire(const struct iho_names *n)
+{
+	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "from_kernel", n->from_kernel,
+			 "vmx", symtab_wire(&n->vmx), "vmx_flags", symtab_wire(&n->vmx_flags),
+			 "svm", symtab_wire(&n->svm), "user", symtab_wire(&n->user), "softirq",
+			 symtab_wire(&n->softirq), "apicv", apicv_wire(n));
+}
+
+/* One [code, name]; NULL if it is something else. */
+static const char *wire_entry(const json_t *j, json_int_t *code)
+{
+	const json_t *value = json_array_get(j, 0);
+
+	*code = json_integer_value(value);
+	return json_is_integer(value) ? json_string_value(json_array_get(j, 1)) : NULL;
+}
+
+static int symtab_read(struct symtab *t, const json_t *a)
+{
+	json_int_t code;
+
+	if (!json_is_array(a) || json_array_size(a) > WIRE_MAX)
+		return -EPROTO;
+	t->v = calloc(json_array_size(a) + 1, sizeof(*t->v));
+	if (!t->v)
+		return -ENOMEM;
+	for (; t->n < json_array_size(a); t->n++) {
+		struct symbol *s = &t->v[t->n];
+
+		s->name = wire_entry(json_array_get(a, t->n), &code);
+		if (!s->name || code < 0 || code > UINT32_MAX)
+			return -EPROTO;
+		s->value = code;
+		s->order = t->n;
+	}
+	qsort(t->v, t->n, sizeof(*t->v), by_value_and_order);
+	return 0;
+}
+
+static int apicv_read(struct iho_names *n, const json_t *a)
+{
+	json_int_t bit;
+
+	if (!json_is_array(a))
+		return -EPROTO;
+	for (size_t i = 0; i < json_array_size(a); i++) {
+		const char *name = wire_entry(json_array_get(a, i), &bit);
+
+		if (!name || bit < 0 || bit >= APICV_BITS)
+			return -EPROTO;
+		if (n->apicv[bit])
+			continue;
+		n->apicv[bit] = strdup(name);
+		if (!n->apicv[bit])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int iho_names_read(struct iho_names **out, json_t *j)
+{
+	struct iho_names *n = calloc(1, sizeof(*n));
+	int r;
+
+	*out = NULL;
+	if (!n)
+		return -ENOMEM;
+	n->wire = json_incref(j);
+	n->from_kernel = json_is_true(json_object_get(j, "from_kernel"));
+	r = symtab_read(&n->vmx, json_object_get(j, "vmx"));
+	if (!r)
+		r = symtab_read(&n->vmx_flags, json_object_get(j, "vmx_flags"));
+	if (!r)
+		r = symtab_read(&n->svm, json_object_get(j, "svm"));
+	if (!r)
+		r = symtab_read(&n->user, json_object_get(j, "user"));
+	if (!r)
+		r = symtab_read(&n->softirq, json_object_get(j, "softirq"));
+	if (!r)
+		r = apicv_read(n, json_object_get(j, "apicv"));
+	if (r)
+		iho_names_close(n);
+	else
+		*out = n;
+	return r;
 }
 
 __attribute__((format(printf, 3, 4)))

@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 struct iho_names;
 
 /*
@@ -23,6 +25,14 @@ struct iho_names;
  * Returns 0 or -ENOMEM. Sets libtraceevent's log level, one for the whole process, to "nothing".
  */
 int iho_names_open(struct iho_names **n, const char *tracefs);
+
+/*
+ * The tables as JSON, {"vmx": [[code, name], ...], ...}, and back: readers without privileges have
+ * no tracefs, so ihod gives them its own. iho_names_read() keeps a reference of `j`; -EPROTO if it
+ * has not that shape, -ENOMEM.
+ */
+json_t *iho_names_wire(const struct iho_names *n);
+int iho_names_read(struct iho_names **n, json_t *j);
 void iho_names_close(struct iho_names *n);
 
 /*

@@ -104,6 +104,7 @@ struct iho_vcpu {
 	char affinity[64]; /* the CPUs that it may use, as in /proc: "0-3,8"; "" = unknown */
 	bool pinned; /* exactly one CPU allowed */
 	bool gone; /* its thread ended */
+	bool archived; /* ... long ago, while its VM lives: here for the sums, not to be shown */
 	struct iho_bill_ns bill;
 	enum iho_bill state; /* what it is doing now */
 	uint64_t exits, exits_delta; /* all reasons */
@@ -156,10 +157,14 @@ struct iho_vm_report {
 
 /* What we cost, and what we missed. */
 struct iho_self {
-	double start_time_s; /* wall clock when the collector was opened and the counters began */
-	uint64_t cpu_ns; /* CPU time of our own process since it started */
-	double cpu_share; /* of one core, our own process, over the interval */
+	/* The process that hosts the BPF programs, ihod or this one: of one core, over the interval. */
+	double cpu_share;
+	uint64_t cpu_ns; /* in all */
+	double start_time_s; /* when the counters began, since the epoch */
 	uint64_t rss_bytes;
+	/* This process, where it only reads what ihod collects; else 0. */
+	double reader_cpu_share;
+	uint64_t reader_rss_bytes;
 	uint64_t map_bytes; /* kernel memory of the BPF maps */
 	double bpf_ns_per_event; /* < 0: not measured yet; see collector.h for how it is sampled */
 	double bpf_share; /* of one core: ns per event times the events of this interval */
@@ -182,6 +187,7 @@ struct iho_report {
 	double time_s; /* wall clock, seconds since the epoch */
 	double interval_s;
 	const char *source; /* "bpf" */
+	const char *host; /* who hosts it: "ihod" or "self" */
 	bool splits_guest; /* this host tells guest from KVM time; else GUEST_OR_KVM is used */
 	char missing[512]; /* one sentence: what this host cannot show; "" = nothing */
 	struct iho_vm_report *vms; /* by name */

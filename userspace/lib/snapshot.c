@@ -9,6 +9,9 @@
 /* A writer holds `seq` odd for some ten nanoseconds; this many tries outlast a preempted one's
  * turn. */
 #define CORE_TRIES 1000
+/* Slots change hands within microseconds, at most once a second. */
+#define LEDGER_SPINS 100000
+#define LEDGER_TRIES 3
 
 static uint64_t now_ns(void)
 {
@@ -25,7 +28,8 @@ struct iho_snapshot *iho_snapshot_new(unsigned int n_slots)
 	if (!s)
 		return NULL;
 	s->n_slots = n_slots;
-	s->vcpu = calloc(n_slots, sizeof(*s->vcpu));
+	s->n_entries = 2 * n_slots;
+	s->vcpu = calloc(s->n_entries, sizeof(*s->vcpu));
 	if (!s->vcpu) {
 		free(s);
 		return NULL;
@@ -37,7 +41,7 @@ void iho_snapshot_free(struct iho_snapshot *s)
 {
 	if (!s)
 		return;
-	for (unsigned int i = 0; i < s->n_slots; i++)
+	for (unsigned int i = 0; i < s->n_entries; i++)
 		free(s->vcpu[i].slot);
 	free(s->vcpu);
 	free(s);
@@ -108,22 +112,40 @@ static int copy_slot(struct iho_snap_vcpu *v, const struct iho_slot *src)
 	return 0;
 }
 
-int iho_snapshot_take(struct iho_snapshot *s, const struct iho_maps *m)
+/* An even generation; odd for ever is a keeper that died: what it left is all there is. */
+static uint64_t settled(const struct iho_ledger *l)
 {
-	int r = 0;
+	uint64_t g = load(&l->generation);
+
+	for (int i = 0; (g & 1) && i < LEDGER_SPINS; i++) {
+		__builtin_ia32_pause();
+		g = load(&l->generation);
+	}
+	return g;
+}
+
+static int copy_all(struct iho_snapshot *s, const struct iho_maps *m)
+{
+	unsigned int end;
+	int r;
 
 	s->now_ns = now_ns();
 	s->n_used = 0;
-	for (unsigned int i = 0; i < s->n_slots; i++) {
-		const struct iho_slot *slot = iho_maps_slot(m, i);
+	s->ledger = *m->ledger;
+	end = s->n_slots + (s->ledger.archived < s->n_slots ? s->ledger.archived : s->n_slots);
+	for (unsigned int i = 0; i < s->n_entries; i++) {
+		const struct iho_slot *slot;
 
 		s->vcpu[i].used = false;
+		if (i >= end)
+			continue;
+		slot = iho_maps_slot(m, i);
 		if (__atomic_load_n(&slot->life, __ATOMIC_ACQUIRE) == IHO_FREE)
 			continue;
 		r = copy_slot(&s->vcpu[i], slot);
 		if (r)
 			return r;
-		s->n_used++;
+		s->n_used += i < s->n_slots;
 	}
 	memset(s->loss, 0, sizeof(s->loss));
 	memset(s->events, 0, sizeof(s->events));
@@ -140,12 +162,27 @@ int iho_snapshot_take(struct iho_snapshot *s, const struct iho_maps *m)
 	return 0;
 }
 
+int iho_snapshot_take(struct iho_snapshot *s, const struct iho_maps *m)
+{
+	uint64_t generation;
+	int r;
+
+	for (int i = 0; i < LEDGER_TRIES; i++) {
+		generation = settled(m->ledger);
+		r = copy_all(s, m);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (r || generation == load(&m->ledger->generation))
+			return r;
+	}
+	return 0;
+}
+
 const struct iho_snap_vcpu *iho_snapshot_same(const struct iho_snapshot *prev, unsigned int idx,
 					      const struct iho_slot *slot)
 {
 	const struct iho_snap_vcpu *p;
 
-	if (!prev || idx >= prev->n_slots)
+	if (!prev || idx >= prev->n_entries)
 		return NULL;
 	p = &prev->vcpu[idx];
 	if (!p->used || p->slot->tid != slot->tid ||
@@ -158,13 +195,17 @@ void iho_snapshot_carry(struct iho_snapshot *now, const struct iho_snapshot *pre
 {
 	static const enum iho_state tentative[] = { IHO_ST_KVM, IHO_ST_GUEST_OR_KVM };
 
-	for (unsigned int i = 0; i < now->n_slots; i++) {
+	now->torn_gone = prev ? prev->torn_gone : 0;
+	for (unsigned int i = 0; i < now->n_entries; i++) {
 		struct iho_snap_vcpu *v = &now->vcpu[i];
 		const struct iho_snap_vcpu *p;
 
 		p = v->used ? iho_snapshot_same(prev, i, v->slot) : NULL;
-		if (!p)
+		if (!p) {
+			if (prev && i < prev->n_entries && prev->vcpu[i].used)
+				now->torn_gone += prev->vcpu[i].torn;
 			continue;
+		}
 		v->torn += p->torn;
 		/* the first sign of entries moves all undivided time, for good */
 		if (v->slot->entry_seen != p->slot->entry_seen)

@@ -19,11 +19,14 @@ struct iho_snap_vcpu {
 
 struct iho_snapshot {
 	uint64_t now_ns; /* CLOCK_MONOTONIC */
-	struct iho_snap_vcpu *vcpu; /* by slot number */
+	struct iho_snap_vcpu *vcpu; /* by slot number; from n_slots on, the archive */
 	unsigned int n_slots;
-	unsigned int n_used;
+	unsigned int n_entries; /* with the archive */
+	unsigned int n_used; /* slots */
 	uint64_t loss[IHO_LOSS_MAX]; /* sums over the CPUs */
 	uint64_t events[IHO_EV_MAX]; /* outside any vCPU */
+	struct iho_ledger ledger;
+	uint64_t torn_gone; /* of vCPUs whose slots were given back since */
 	struct iho_drill shared[IHO_SHARED];
 	struct iho_vm vms[IHO_VMS];
 };

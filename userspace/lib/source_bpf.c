@@ -140,26 +140,39 @@ static int configure(struct source_bpf *b, const struct iho_probe *p, unsigned i
 	return 0;
 }
 
-static void *map_records(struct iho_maps *m, struct bpf_map *map, size_t *stride)
+size_t iho_map_stride(size_t value_bytes)
 {
-	size_t page = sysconf(_SC_PAGESIZE), one = (bpf_map__value_size(map) + 7) & ~(size_t)7;
-	size_t size = (one * bpf_map__max_entries(map) + page - 1) & ~(page - 1);
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	return (value_bytes + 7) & ~(size_t)7;
+}
 
-	if (p == MAP_FAILED)
+size_t iho_map_bytes(size_t value_bytes, unsigned int n)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	return (iho_map_stride(value_bytes) * n + page - 1) & ~(page - 1);
+}
+
+/*
+ * Frozen first: from here on only BPF programs write to it. A descriptor opened read-only would not
+ * do for readers: the kernel refuses to map it at all.
+ */
+static const void *map_records(struct iho_maps *m, struct bpf_map *map, size_t *stride)
+{
+	size_t size = iho_map_bytes(bpf_map__value_size(map), bpf_map__max_entries(map));
+	void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, bpf_map__fd(map), 0);
+
+	if (p == MAP_FAILED || bpf_map_freeze(bpf_map__fd(map)))
 		return NULL;
 	m->bytes += size;
 	if (stride)
-		*stride = one;
+		*stride = iho_map_stride(bpf_map__value_size(map));
 	return p;
 }
 
-static void unmap_records(void *p, struct bpf_map *map)
+static void unmap_records(const void *p, struct bpf_map *map)
 {
-	size_t page = sysconf(_SC_PAGESIZE), one = (bpf_map__value_size(map) + 7) & ~(size_t)7;
-
 	if (p)
-		munmap(p, (one * bpf_map__max_entries(map) + page - 1) & ~(page - 1));
+		munmap((void *)p, iho_map_bytes(bpf_map__value_size(map), bpf_map__max_entries(map)));
 }
 
 static int map_all(struct iho_source *s, struct source_bpf *b)
@@ -332,12 +345,31 @@ cleanup:
 	return r;
 }
 
+static int run_clear(struct bpf_program *prog, unsigned int idx, uint64_t key)
+{
+	struct iho_clear ctx = { .idx = idx, .key = key };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+
+	if (bpf_prog_test_run_opts(bpf_program__fd(prog), &opts))
+		return -errno;
+	return opts.retval ? -ENOENT : 0;
+}
+
 static int source_bpf_recycle(struct iho_source *s, unsigned int idx)
 {
-	struct iho_slot *slot = iho_maps_slot(&s->maps, idx);
+	struct source_bpf *b = s->priv;
+	int r = run_clear(b->skel->progs.clear_slot, idx, 0);
 
-	memset(slot, 0, sizeof(*slot));
-	return push_slot(s->priv, idx);
+	return r ? r : push_slot(b, idx);
+}
+
+static int source_bpf_forget(struct iho_source *s, enum iho_map map, unsigned int idx, uint64_t key)
+{
+	struct source_bpf *b = s->priv;
+
+	return run_clear(map == IHO_MAP_VMS ? b->skel->progs.clear_vm
+					    : b->skel->progs.clear_shared,
+			 idx, key);
 }
 
 static void read_cost(struct source_bpf *b, uint64_t *ns, uint64_t *runs)
@@ -357,11 +389,11 @@ static void read_cost(struct source_bpf *b, uint64_t *ns, uint64_t *runs)
 	}
 }
 
-static int source_bpf_cost_start(struct iho_source *s)
+static int source_bpf_cost_start(struct iho_source *s, int fd)
 {
 	struct source_bpf *b = s->priv;
 
-	b->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+	b->stats_fd = fd >= 0 ? fd : bpf_enable_stats(BPF_STATS_RUN_TIME);
 	if (b->stats_fd < 0)
 		return -errno;
 	read_cost(b, &b->cost_ns, &b->cost_runs);
@@ -395,13 +427,28 @@ static bool source_bpf_uses(const struct iho_source *s, const char *event, const
 	return false;
 }
 
+static int source_bpf_share(const struct iho_source *s, enum iho_map map)
+{
+	const struct source_bpf *b = s->priv;
+	const struct bpf_map *maps[IHO_MAP_MAX] = {
+		[IHO_MAP_SLOTS] = b->skel->maps.slots,
+		[IHO_MAP_CPUS] = b->skel->maps.cpus,
+		[IHO_MAP_SHARED] = b->skel->maps.shared,
+		[IHO_MAP_VMS] = b->skel->maps.vms,
+	};
+
+	return bpf_map__fd(maps[map]);
+}
+
 const struct iho_source iho_source_bpf = {
 	.name = "bpf",
 	.open = source_bpf_open,
 	.find = source_bpf_find,
 	.recycle = source_bpf_recycle,
+	.forget = source_bpf_forget,
 	.cost_start = source_bpf_cost_start,
 	.cost_stop = source_bpf_cost_stop,
 	.uses = source_bpf_uses,
+	.share = source_bpf_share,
 	.close = source_bpf_close,
 };

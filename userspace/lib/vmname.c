@@ -351,6 +351,14 @@ static const struct vmm {
 	{ "iho-demo", "iho-demo", false, name_option },
 };
 
+const char *iho_vmm_name(const char *vmm)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(vmms); i++)
+		if (!strcmp(vmms[i].vmm, vmm))
+			return vmms[i].vmm;
+	return !strcmp(vmm, "libvirt") ? "libvirt" : "unknown";
+}
+
 static const struct vmm *find_vmm(const char *program)
 {
 	size_t i;

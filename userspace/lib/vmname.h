@@ -31,6 +31,9 @@ struct iho_vm_id {
  */
 void iho_vm_identify(const char *proc, const char *libvirt_run, pid_t pid, struct iho_vm_id *out);
 
+/* The static string of struct iho_vm_id for a text; "unknown" for one that is none of them. */
+const char *iho_vmm_name(const char *vmm);
+
 /*
  * The CPUs that a thread may use, as the kernel writes them, "0-3,8"; where `len` is too small the
  * text is cut after a comma and ends in "...". Returns how many CPUs they are, all counted, or a
