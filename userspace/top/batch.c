@@ -312,8 +312,11 @@ static json_t *self_json(const struct iho_self *s)
 	json_t *o = json_object();
 	bool measured = s->bpf_ns_per_event >= 0;
 
+	put_real(o, "start_time_s", s->start_time_s);
 	put_real(o, "cpu_share", s->cpu_share);
 	put(o, "rss_bytes", s->rss_bytes);
+	put_real(o, "reader_cpu_share", s->reader_cpu_share);
+	put(o, "reader_rss_bytes", s->reader_rss_bytes);
 	put(o, "map_bytes", s->map_bytes);
 	json_object_set_new(o, "bpf_ns_per_event",
 			    measured ? json_real(s->bpf_ns_per_event) : json_null());
@@ -363,6 +366,7 @@ static int print_json(FILE *f, const struct iho_report *r)
 	put_real(o, "time_s", r->time_s);
 	put_real(o, "interval_s", r->interval_s);
 	put_text(o, "source", r->source);
+	put_text(o, "host", r->host);
 	json_object_set_new(o, "splits_guest", json_boolean(r->splits_guest));
 	put_text(o, "missing", r->missing);
 	for (size_t i = 0; i < r->n_vms; i++)
@@ -475,8 +479,8 @@ static int print_table(FILE *f, const struct iho_report *r)
 {
 	double s = r->interval_s > 0 ? r->interval_s : 1;
 
-	fprintf(f, "iho-top  interval %.3f s  source %s  %zu VMs\n", r->interval_s, r->source,
-		r->n_vms);
+	fprintf(f, "iho-top  interval %.3f s  source %s%s  %zu VMs\n", r->interval_s, r->source,
+		!strcmp(r->host, "ihod") ? " of ihod" : "", r->n_vms);
 	fprintf(f, "%-20s %8s %4s %4s %10s %10s", "VM", "PID", "vCPU", "CPU", "EXITS/s",
 		"USEREXIT/s");
 	for (int b = 0; b < IHO_BILL_MAX; b++)
@@ -490,6 +494,8 @@ static int print_table(FILE *f, const struct iho_report *r)
 		for (size_t k = 0; k < vm->n_vcpus; k++) {
 			const struct iho_vcpu *v = &vm->vcpus[k];
 
+			if (v->archived)
+				continue;
 			print_name(f, vm->name, 20);
 			fprintf(f, " %8d %4d %4d %10.0f %10.0f", vm->pid, v->id, v->cpu,
 				v->exits_delta / s, v->user_exits_delta / s);
@@ -500,7 +506,7 @@ static int print_table(FILE *f, const struct iho_report *r)
 			fprintf(f, "  %s%s\n", top_reason(v), v->gone ? " (ended)" : "");
 		}
 	}
-	fprintf(f, "self: cpu %.2f%%", 100 * r->self.cpu_share);
+	fprintf(f, "self: cpu %.2f%%", 100 * (r->self.cpu_share + r->self.reader_cpu_share));
 	if (r->self.bpf_ns_per_event >= 0)
 		fprintf(f, "  bpf %.0f ns/event, %.2f%% of a core", r->self.bpf_ns_per_event,
 			100 * r->self.bpf_share);

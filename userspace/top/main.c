@@ -20,6 +20,7 @@
 
 #include "batch.h"
 #include "demo.h"
+#include "protocol.h"
 #include "settings.h"
 #include "tui.h"
 
@@ -36,6 +37,7 @@ struct options {
 	enum demo_mode demo;
 	bool batch;
 	bool ascii;
+	bool standalone;
 	double delay_s; /* 0: the settings' */
 	unsigned long iterations; /* 0: endless */
 	const char *vm; /* name or pid */
@@ -49,7 +51,9 @@ enum {
 	OPT_MAX_VCPUS,
 	OPT_DEMO,
 	OPT_ASCII,
-	OPT_NO_COST
+	OPT_NO_COST,
+	OPT_SOCKET,
+	OPT_STANDALONE
 };
 
 static const struct option long_options[] = {
@@ -62,6 +66,8 @@ static const struct option long_options[] = {
 	{ "features", no_argument, NULL, OPT_FEATURES },
 	{ "max-vcpus", required_argument, NULL, OPT_MAX_VCPUS },
 	{ "no-cost", no_argument, NULL, OPT_NO_COST },
+	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "standalone", no_argument, NULL, OPT_STANDALONE },
 	{ "demo", optional_argument, NULL, OPT_DEMO },
 	{ "ascii", no_argument, NULL, OPT_ASCII },
 	{ "help", no_argument, NULL, 'h' },
@@ -81,9 +87,14 @@ static const char usage[] =
 	"      --format FORMAT     of the batch: table, csv or json (one object a line); implies "
 	"-b\n"
 	"  -p, --vm NAME|PID       only this VM\n"
-	"      --max-vcpus N       room for N vCPUs (1 to 16384; default: by the host's size)\n"
-	"      --no-cost           do not measure the BPF programs' own cost (see OVERHEAD in the "
-	"manual)\n"
+	"      --socket PATH       read from the ihod at PATH, and from nothing else (default: from\n"
+	"                          " IHO_SOCKET_PATH " where ihod runs, else standalone)\n"
+	"      --standalone        host the BPF programs here, as root, although ihod may run\n"
+	"      --max-vcpus N       standalone: room for N vCPUs (1 to 16384; default: by the host's "
+	"size)\n"
+	"      --no-cost           standalone: do not measure the BPF programs' own cost (see "
+	"OVERHEAD in\n"
+	"                          the manual)\n"
 	"      --demo[=auto]       start the bundled demo tenant; auto: only where no VM runs\n"
 	"      --ascii             no characters beyond ASCII on the screen\n"
 	"      --features          say what this host gives and what the lack of it costs; also as "
@@ -184,9 +195,20 @@ static int parse_option(struct options *o, int c, enum iho_format f)
 		if (parse_number(optarg, 1, 16384, &n))
 			return wrong(f, "\"%s\" is not a number of vCPUs from 1 to 16384", optarg);
 		o->collector.max_vcpus = n;
+		o->standalone = true;
 		return 0;
 	case OPT_NO_COST:
 		o->collector.stats_every = 0;
+		o->standalone = true;
+		return 0;
+	case OPT_SOCKET:
+		if (!*optarg)
+			return wrong(f, "--socket wants a path");
+		o->collector.socket = optarg;
+		o->collector.mode = IHO_HOST_DAEMON;
+		return 0;
+	case OPT_STANDALONE:
+		o->standalone = true;
 		return 0;
 	case OPT_DEMO:
 		if (optarg && strcmp(optarg, "auto"))
@@ -234,6 +256,11 @@ static int parse_options(struct options *o, int argc, char **argv)
 		return wrong(f,
 			     "--features, --json-schema, --help and --version take no options but "
 			     "--format");
+	if (o->standalone && o->collector.socket)
+		return wrong(f, "--standalone, --max-vcpus and --no-cost are not for an ihod: leave "
+				"out --socket");
+	if (o->standalone)
+		o->collector.mode = IHO_HOST_SELF;
 	if (o->demo == DEMO_ALWAYS && o->vm)
 		return wrong(f, "--demo and --vm exclude each other");
 	if (o->format != IHO_FORMAT_AUTO)
@@ -304,6 +331,28 @@ static bool all_gone(const struct iho_report *r)
 	return true;
 }
 
+/*
+ * ihod may be restarted under a batch that runs for days: it is waited for, ten times the delay but
+ * ten seconds at least.
+ */
+static int next_report(struct iho_collector *c, const struct iho_report **r, int sigfd, double delay,
+		       int *sig, struct iho_error *err)
+{
+	double left = 10 * (delay > 1 ? delay : 1);
+	struct timespec due;
+	int ret;
+
+	*sig = 0;
+	clock_gettime(CLOCK_MONOTONIC, &due);
+	while ((ret = iho_collector_report(c, r, err)) == -ENOTCONN && left > 0 && !*sig) {
+		if (left == 10 * (delay > 1 ? delay : 1))
+			fprintf(stderr, "iho-top: %s; waiting for it\n", err->text);
+		*sig = wait_delay(sigfd, 1, &due);
+		left -= 1;
+	}
+	return *sig ? 0 : ret;
+}
+
 static int run_batch(struct iho_collector *c, const struct options *o, struct iho_error *err)
 {
 	double delay = o->delay_s > 0 ? o->delay_s : 1;
@@ -326,10 +375,9 @@ static int run_batch(struct iho_collector *c, const struct options *o, struct ih
 	}
 	for (unsigned long i = 0; !ret && (!o->iterations || i < o->iterations); i++) {
 		sig = wait_delay(sigfd, delay, &due);
-		if (sig)
-			break;
-		ret = iho_collector_report(c, &r, err);
-		if (ret)
+		if (!sig)
+			ret = next_report(c, &r, sigfd, delay, &sig, err);
+		if (sig || ret)
 			break;
 		ret = iho_batch_print(stdout, o->format, r, i == 0);
 		if (ret) {
@@ -418,9 +466,12 @@ report:
 	return ret ? 1 : 0;
 }
 
-static int features(enum iho_format format)
+static int features(const struct options *o)
 {
-	struct iho_collector_options opts = { .max_vcpus = 1 };
+	struct iho_collector_options opts = { .max_vcpus = 1,
+					      .mode = o->collector.mode,
+					      .socket = o->collector.socket };
+	enum iho_format format = o->format;
 	struct iho_collector *c = NULL;
 	struct iho_features f;
 	struct iho_error err = {}, why = {};
@@ -482,7 +533,7 @@ int main(int argc, char **argv)
 		fputs(iho_json_schema(), stdout);
 		return finish_stdout();
 	case ACT_FEATURES:
-		return features(o.format);
+		return features(&o);
 	default:
 		return run(&o);
 	}

@@ -174,6 +174,7 @@ struct ui {
 	double delay_s;
 	int rows, cols;
 	bool quit, paused, report_now;
+	bool away; /* ihod did not answer the last time */
 
 	enum screen_id screen, back; /* `back`: where Help and Setup return to */
 	struct view views[SCREEN_MAX];

@@ -98,7 +98,7 @@ static void add_strip(struct ui *ui, struct list *l)
 {
 	list_text(l, ITEM_LINE, ST_SECTION, "The lines above the keys");
 	list_wrapped(ui, l, ST_TEXT, "  ",
-		     "self: CPU share of iho-top, of one core. BPF: what its programs cost an "
+		     "self: CPU share of iho-top and of ihod, if it reads from it, of one core. BPF: what its programs cost an "
 		     "event, "
 		     "and of one core. events: all that were counted. lost, unpaired, overflow, no "
 		     "slot and, where there are any, missed switches: see below. source: where the "
@@ -129,11 +129,15 @@ static void add_losses(struct list *l, const struct iho_self *s)
 
 static void add_self(struct list *l, const struct iho_self *s)
 {
-	list_text(l, ITEM_LINE, ST_SECTION, "What iho-top itself costs");
+	list_text(l, ITEM_LINE, ST_SECTION, "What all this costs");
 	list_text(l, ITEM_LINE, ST_TEXT,
-		  "  %.2f %% of a core, %.1f MiB of memory, %.1f MiB of BPF maps",
-		  s->cpu_share * 100, (double)s->rss_bytes / 1048576,
-		  (double)s->map_bytes / 1048576);
+		  "  %s: %.2f %% of a core, %.1f MiB of memory, %.1f MiB of BPF maps",
+		  s->reader_rss_bytes ? "ihod" : "iho-top", s->cpu_share * 100,
+		  (double)s->rss_bytes / 1048576, (double)s->map_bytes / 1048576);
+	if (s->reader_rss_bytes)
+		list_text(l, ITEM_LINE, ST_TEXT,
+			  "  iho-top: %.2f %% of a core, %.1f MiB of memory",
+			  s->reader_cpu_share * 100, (double)s->reader_rss_bytes / 1048576);
 	if (s->bpf_ns_per_event < 0)
 		list_text(l, ITEM_LINE, ST_TEXT, "  BPF programs: not measured yet");
 	else

@@ -226,8 +226,11 @@ static void add_vcpus(struct ui *ui, struct list *l, const struct iho_vm_report 
 	size_t from = l->n, i;
 
 	for (i = 0; i < vm->n_vcpus; i++) {
-		struct item *it = list_add(l, ITEM_ROW);
+		struct item *it;
 
+		if (vm->vcpus[i].archived)
+			continue;
+		it = list_add(l, ITEM_ROW);
 		it->vm = vm;
 		it->vcpu = &vm->vcpus[i];
 		it->id = ident_vcpu(vm, it->vcpu);

@@ -186,8 +186,11 @@ static void add_vm(struct list *l, const struct iho_vm_report *vm)
 	size_t i;
 
 	for (i = 0; i < vm->n_vcpus; i++) {
-		struct item *it = list_add(l, ITEM_ROW);
+		struct item *it;
 
+		if (vm->vcpus[i].archived)
+			continue;
+		it = list_add(l, ITEM_ROW);
 		it->vm = vm;
 		it->vcpu = &vm->vcpus[i];
 		it->id = ident_vcpu(vm, it->vcpu);

@@ -147,7 +147,7 @@ static size_t strip_pieces(const struct ui *ui, struct piece *v)
 	uint64_t overflow = s->drill_overflow + s->exit_overflow + s->irq_overflow;
 	size_t n = 0;
 
-	piece_add(v, &n, ST_TEXT, "self %.1f%% CPU", s->cpu_share * 100);
+	piece_add(v, &n, ST_TEXT, "self %.1f%% CPU", (s->cpu_share + s->reader_cpu_share) * 100);
 	if (s->bpf_ns_per_event < 0)
 		piece_add(v, &n, ST_DIM, "BPF not measured yet");
 	else
@@ -158,7 +158,8 @@ static size_t strip_pieces(const struct ui *ui, struct piece *v)
 	piece_add(v, &n, s->unpaired ? ST_BAD : ST_TEXT, "unpaired %" PRIu64, s->unpaired);
 	piece_add(v, &n, overflow ? ST_BAD : ST_TEXT, "overflow %" PRIu64, overflow);
 	piece_add(v, &n, s->lost_no_slot ? ST_BAD : ST_TEXT, "no slot %" PRIu64, s->lost_no_slot);
-	piece_add(v, &n, ST_TEXT, "source %.40s", ui->r->source ? ui->r->source : "?");
+	piece_add(v, &n, ST_TEXT, "source %.40s%s", ui->r->source ? ui->r->source : "?",
+		  !strcmp(ui->r->host, "ihod") ? " of ihod" : "");
 	if (s->missed_switches && ui->rows >= LOW_ROWS)
 		piece_add(v, &n, ST_WARN, "missed switches %" PRIu64, s->missed_switches);
 	return n;
@@ -844,10 +845,21 @@ static double now_s(void)
 
 static int take_report(struct ui *ui, struct iho_error *err)
 {
-	int rc = iho_collector_report(ui->collector, &ui->r, err);
+	const struct iho_report *r;
+	int rc = iho_collector_report(ui->collector, &r, err);
 
+	/* ihod is restarting, maybe: the last report stays on the screen, and we ask again */
+	if (rc == -ENOTCONN && ui->r) {
+		ui_say(ui, true, "%s", err->text);
+		ui->away = true;
+		return 0;
+	}
 	if (rc)
 		return rc;
+	if (ui->away)
+		ui_say(ui, false, "ihod answers again");
+	ui->away = false;
+	ui->r = r;
 	scope_resolve(ui);
 	history_update(ui);
 	table_build(ui);
