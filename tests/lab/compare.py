@@ -7,6 +7,8 @@ exact RUN        iho-top's last report equals the kernel's histograms and the te
 bill RUN VCPU STATES RELATION MS PERCENT
                  the time in these states; userspace:REASON is the VMM's time for that reason
 events RUN       as exact, where there is no script: a Linux tenant
+scrape RUN       RUN.prom, a scrape, has the same numbers as the histograms; the latency histogram
+                 has as many values as there were exits that an entry followed
 halted RUN       the time of halts lies where kvm_vcpu_wakeup's own measure says
 perf_kvm_stat RUN
                  perf.report has the same exits by reason, but for those that no entry followed
@@ -204,6 +206,52 @@ def events(run):
         clean(vcpu, f"{run}, vCPU {vcpu['id']}", ('drill_overflow',))
 
 
+def samples(run):
+    """A scrape: {(family, (label, value), ...): value}, its labels in their order"""
+    found = {}
+    with open(run + '.prom') as f:
+        for line in f:
+            if line.startswith('#'):
+                continue
+            name, labels, value = re.fullmatch(r'(\w+)(?:\{(.*)\})? (\S+)\n', line).groups()
+            pairs = re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels or '')
+            found[(name, *pairs)] = float(value)
+    return found
+
+
+def scrape(run):
+    got = samples(run)
+    reason, to_user = reasons()
+    vcpus = [v for v in reports(run)[-1]['vms'] if v['name'] == run][0]['vcpus']
+    by_name = {}
+    for vcpu in vcpus:
+        tid, index, name = vcpu['tid'], str(vcpu['id']), f"{run}, scrape, vCPU {vcpu['id']}"
+        exits = {reason.get(k[0], hex(k[0])): n for k, n in hist(run, 'kvm_exit', tid).items()}
+        user = merge((user_exit(*k, to_user), n)
+                     for k, n in hist(run, 'kvm_userspace_exit', tid).items())
+        for family, truth in ('iho_vcpu_exits_total', exits), ('iho_vcpu_user_exits_total', user):
+            seen = {k[3][1]: v for k, v in got.items()
+                    if k[:3] == (family, ('vm', run), ('vcpu', index))}
+            equal(seen, truth, f'{name}: {family} {sum(truth.values())}, by reason')
+        for r, n in exits.items():
+            by_name.setdefault(r, []).append(n)
+        states = sum(v for k, v in got.items()
+                     if k[:3] == ('iho_vcpu_state_seconds_total', ('vm', run), ('vcpu', index)))
+        ok(states > 0, f'{name}: its states sum to {states:.3f} s')
+    for r, counts in by_name.items():
+        # each vCPU's last exit may not be over
+        count = got.get(('iho_vm_exit_duration_seconds_count', ('vm', run), ('reason', r)), 0)
+        inf = got.get(('iho_vm_exit_duration_seconds_bucket', ('vm', run), ('reason', r),
+                       ('le', '+Inf')), 0)
+        ok(sum(counts) - len(counts) <= count <= sum(counts) and inf == count,
+           f'{run}, scrape: {r}: {count:.0f} durations of {sum(counts)} exits', f'+Inf {inf}')
+    events = sum(sum(hist(run, 'kvm_exit', v['tid']).values()) for v in vcpus)
+    equal(got.get(('iho_vm_events_total', ('vm', run), ('event', 'kvm_exit'))), events,
+          f'{run}, scrape: {events} kvm_exit')
+    lost = {k: v for k, v in got.items() if k[0] == 'iho_collector_lost_events_total' and v}
+    ok(got.get(('iho_up',)) == 1 and not lost, f'{run}, scrape: up, nothing lost', str(lost))
+
+
 def halted(run):
     for vcpu in [v for v in reports(run)[-1]['vms'] if v['name'] == run][0]['vcpus']:
         truth = 0
@@ -269,7 +317,7 @@ def attach(run, count):
         lossless(report, f'{run} {i}')
 
 
-JUDGES = {f.__name__: f for f in (exact, events, halted, bill, perf_kvm_stat, cost, attach)}
+JUDGES = {f.__name__: f for f in (exact, events, scrape, halted, bill, perf_kvm_stat, cost, attach)}
 
 
 def main():

@@ -8,7 +8,7 @@ LAB=$(cd "$(dirname "$0")" && pwd)
 	echo "Bail out! the lab cannot be built"
 	exit 1
 }
-counted='features exact-1000 exact-20000 perf masked'
+counted='features daemon exact-1000 exact-20000 perf masked'
 timed='bill attach'
 # the longest first
 trials=("intel 6.12 $counted" "intel 6.12 deadline $timed linux" "amd 6.12 $counted $timed cost"

@@ -98,6 +98,19 @@ top_end() {
 	wait $TOP
 }
 
+# daemon_start RUN: ihod, and an exporter that reads from it
+daemon_start() {
+	mkdir -p /run/iho
+	ihod 2>"$1.ihod.err" &
+	IHOD=$!
+	poll 60 test -S /run/iho/ihod.sock
+}
+
+daemon_end() {
+	kill -TERM $IHOD
+	wait $IHOD
+}
+
 # counted RUN SCRIPT0 SCRIPT1: the tenant's scripts, iho-top and the histograms, from the gate on
 counted() {
 	tenant "$@"
