@@ -41,7 +41,7 @@ struct server {
 	struct event_base *base;
 	int lock_fd, fd;
 	struct event *accept;
-	TAILQ_HEAD(, client) clients;
+	TAILQ_HEAD(client_list, client) clients;
 	unsigned int n_clients;
 	uint64_t accepted, refused, requests, errors;
 };
