@@ -34,6 +34,7 @@ IHOD_SRC := $(wildcard userspace/daemon/*.c)
 DEMO_SRC := $(wildcard userspace/demo/*.c)
 DEMO_ASM := $(wildcard userspace/demo/*.S)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
 obj = $(patsubst %,$(B)/%.o,$(basename $(1)))
 LIB_OBJ := $(call obj,$(LIB_SRC))
@@ -41,6 +42,7 @@ TOP_OBJ := $(call obj,$(TOP_SRC))
 IHOD_OBJ := $(call obj,$(IHOD_SRC))
 DEMO_OBJ := $(call obj,$(DEMO_SRC)) $(patsubst %,$(B)/%.o,$(DEMO_ASM))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo
 
 say = @printf '  %-7s %s\n' $(1) $@ >&2
@@ -49,7 +51,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 
 .PHONY: all run demo check check-unit check-host check-lab bench install uninstall clean help \
-	deps-build deps-check deps-bench lab lab-shell lint programs units
+	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers
 
 all: programs
 
@@ -95,6 +97,10 @@ demo: deps-check programs
 
 bench: deps-bench programs
 	@tests/bench/bench.sh
+
+# Every tests/fuzz/fuzz_NAME.c is a target of libFuzzer, with its first inputs in tests/fuzz/NAME/.
+fuzzers: deps-check
+	@$(MAKE) -s --no-print-directory -j$$(nproc) $(FUZZ_BIN) >&2
 
 install: programs
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8
@@ -176,6 +182,19 @@ $(B)/tests/%: tests/unit/%.c $(B)/libiho.a
 	$(call say,UNIT)
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes $< $(B)/libiho.a -lcmocka $(LIB_LIBS) -o $@
+
+# The sources are compiled anew: libFuzzer needs clang's marks in all of them.
+FUZZ_DEPS := $(LIB_SRC)
+
+build/fuzz/fuzz_socket: userspace/daemon/server.c userspace/daemon/server.h
+build/fuzz/fuzz_socket: FUZZ_LIBS := -levent_core
+
+build/fuzz/%: tests/fuzz/%.c $(FUZZ_DEPS) build/iho.skel.h build/layout.h
+	$(call say,FUZZ)
+	@mkdir -p $(@D)
+	@$(CLANG) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -g -O1 -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=undefined -Wno-missing-prototypes $< $(FUZZ_DEPS) \
+		$(LIB_LIBS) $(FUZZ_LIBS) -o $@
 
 $(B)/bench/%: tests/bench/%.c $(B)/libiho.a
 	$(call say,CC)

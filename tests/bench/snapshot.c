@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * snapshot N: opens the collector, waits until it sees as many vCPUs as run, takes N snapshots and
- * prints {"vcpus":N,"median_us":T,...}. Under strace, the system calls of the snapshots are
- * those between the two failing writes of "begin" and "end".
+ * snapshot N [SOCKET]: opens the collector, that of the ihod at SOCKET where one is named, takes N
+ * snapshots and prints {"vcpus":N,"median_us":T,...}. Under strace, the system calls of the
+ * snapshots are those between the two failing writes of "begin" and "end".
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,8 +36,12 @@ int main(int argc, char **argv)
 	int r;
 
 	if (n < 1 || n > 1000000) {
-		fprintf(stderr, "usage: snapshot N (1 to 1000000)\n");
+		fprintf(stderr, "usage: snapshot N [SOCKET] (N: 1 to 1000000)\n");
 		return 2;
+	}
+	if (argc > 2) {
+		o.mode = IHO_HOST_DAEMON;
+		o.socket = argv[2];
 	}
 	us = calloc(n, sizeof(*us));
 	if (!us || iho_collector_open(&c, &o, &err)) {

@@ -642,6 +642,73 @@ static void test_carry(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ---- slots change hands ---- */
+
+#define MOVES 20
+#define MOVED 1000
+
+static volatile bool moving;
+
+/* A keeper that loses its core in the middle of each change, for longer than anybody spins. */
+static void *move_to_archive(void *arg)
+{
+	struct iho_slot *slot = iho_slot_at(0);
+
+	for (int i = 0; i < MOVES; i++) {
+		__atomic_store_n(&ledger.generation, ledger.generation + 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&archive[0].halts, archive[0].halts + MOVED, __ATOMIC_SEQ_CST);
+		usleep(20000);
+		__atomic_store_n(&slot->halts, slot->halts - MOVED, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&ledger.generation, ledger.generation + 1, __ATOMIC_SEQ_CST);
+		usleep(500);
+	}
+	moving = false;
+	return NULL;
+}
+
+/* What a vCPU's earlier threads counted is in one place or in the other, never in both. */
+static void test_change(void **state)
+{
+	struct iho_snapshot *s = iho_snapshot_new(N_SLOTS);
+	struct iho_slot *slot = iho_slot_at(0);
+	unsigned int between = 0;
+	pthread_t thread;
+
+	assert_non_null(s);
+	memset(slot_memory, 0, sizeof(slot_memory));
+	memset(archive, 0, sizeof(archive));
+	slot->life = archive[0].life = IHO_GONE;
+	slot->halts = MOVES * MOVED;
+	ledger.archived = 1;
+	moving = true;
+	assert_int_equal(pthread_create(&thread, NULL, move_to_archive, NULL), 0);
+	while (moving) {
+		assert_int_equal(iho_snapshot_take(s, &maps), 0);
+		assert_int_equal(s->vcpu[0].slot->halts + s->vcpu[N_SLOTS].slot->halts,
+				 MOVES * MOVED);
+		between += s->vcpu[0].slot->halts && s->vcpu[N_SLOTS].slot->halts;
+	}
+	pthread_join(thread, NULL);
+	assert_true(between > 0);
+	iho_snapshot_free(s);
+	memset(slot_memory, 0, sizeof(slot_memory));
+	memset(archive, 0, sizeof(archive));
+	memset(&ledger, 0, sizeof(ledger));
+}
+
+/* One that died in the middle of a change does not hold its readers up for ever. */
+static void test_dead_keeper(void **state)
+{
+	struct iho_snapshot *s = iho_snapshot_new(N_SLOTS);
+
+	assert_non_null(s);
+	ledger.generation = 7;
+	assert_int_equal(iho_snapshot_take(s, &maps), 0);
+	assert_int_equal(s->n_used, 0);
+	iho_snapshot_free(s);
+	memset(&ledger, 0, sizeof(ledger));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -662,6 +729,8 @@ int main(void)
 		TEST(test_woken),
 		TEST(test_bill_while_life_goes_on),
 		TEST(test_carry),
+		cmocka_unit_test(test_change),
+		cmocka_unit_test(test_dead_keeper),
 	};
 
 	return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,6 +32,7 @@ struct client {
 	uid_t uid;
 	double tokens; /* requests that it may still make now */
 	double refilled_s;
+	bool fds_sent;
 };
 
 struct server {
@@ -38,7 +41,7 @@ struct server {
 	struct event_base *base;
 	int lock_fd, fd;
 	struct event *accept;
-	TAILQ_HEAD(, client) clients;
+	TAILQ_HEAD(client_list, client) clients;
 	unsigned int n_clients;
 	uint64_t accepted, refused, requests, errors;
 };
@@ -118,6 +121,20 @@ static bool send_with_fds(struct client *c, json_t *j, const int *fds)
 	return ok;
 }
 
+/*
+ * Descriptors that nobody has taken out of a socket yet are counted against all of ihod's: a client
+ * that asks for more and more of them, and reads none, would leave none for the others.
+ */
+static bool fds_unread(struct client *c)
+{
+	int unread = 0;
+
+	if (!c->fds_sent)
+		return false;
+	c->fds_sent = !ioctl(bufferevent_getfd(c->bev), SIOCOUTQ, &unread) && unread;
+	return c->fds_sent;
+}
+
 static bool take_token(struct client *c)
 {
 	double now = now_s();
@@ -139,8 +156,15 @@ static bool answer(struct client *c, const json_t *id, const struct server_metho
 
 	if (!result)
 		return send_error(c, id, IHO_ERR_INTERNAL, "ihod could not answer; see its log");
+	if (fds && fds_unread(c)) {
+		json_decref(result);
+		return send_error(c, id, IHO_ERR_BUSY, "an earlier answer is not read yet");
+	}
 	result = json_pack("{s:O?, s:o}", "id", id, "result", result);
-	return fds ? send_with_fds(c, result, fds) : send_json(c, result);
+	if (!fds)
+		return send_json(c, result);
+	c->fds_sent = true;
+	return send_with_fds(c, result, fds);
 }
 
 /* One request; false: the connection is of no more use. */
@@ -391,15 +415,30 @@ static int take_lock(struct server *s, struct iho_error *err)
 	return -EADDRINUSE;
 }
 
+/* What a kill -9 left; never a file that somebody named by mistake. */
+static int remove_stale(const struct server *s, struct iho_error *err)
+{
+	struct stat st;
+
+	if (lstat(s->path, &st))
+		return errno == ENOENT ? 0 : fail(err, -errno, "cannot look at", s->path);
+	if (!S_ISSOCK(st.st_mode)) {
+		snprintf(err->text, sizeof(err->text), "%s is there, and is no socket", s->path);
+		return -EEXIST;
+	}
+	return unlink(s->path) ? fail(err, -errno, "cannot remove", s->path) : 0;
+}
+
 static int bind_socket(struct server *s, struct iho_error *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	const bool grouped = s->o.group != (gid_t)-1;
 	mode_t mask;
-	int r;
+	int r = remove_stale(s, err);
 
+	if (r)
+		return r;
 	memcpy(addr.sun_path, s->path, sizeof(addr.sun_path));
-	unlink(s->path);
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->fd < 0)
 		return fail(err, -errno, "cannot make the socket", s->path);

@@ -240,43 +240,45 @@ static struct iho_slot *archive_place(struct iho_keeper *k, const struct iho_slo
  * A vCPU was unplugged while its VM lives on: its slot is given back, but what it counted must not
  * go from the VM's sums. Where the archive is full, too many VMs did that, it does.
  */
-static void archive_slot(struct iho_keeper *k, const struct iho_snap_vcpu *v, unsigned int idx)
+static void archive_slot(struct iho_keeper *k, const struct iho_snap_vcpu *v)
 {
-	struct iho_slot *to;
+	struct iho_slot *to = archive_place(k, v->slot);
 
-	change_begin(k);
-	to = archive_place(k, v->slot);
 	if (!to)
 		add_to_ledger(k->ledger, v);
 	else if (to->life == IHO_FREE)
 		*to = *v->slot;
 	else
 		iho_slot_merge(to, v->slot);
-	k->source.recycle(&k->source, idx);
-	change_end(k);
-	k->recycled = true;
 }
 
-static void retire(struct iho_keeper *k, const struct iho_snap_vcpu *v, unsigned int idx)
+/* A slot that could not be given back is not counted twice: it is tried again, as it is. */
+static void retire(struct iho_keeper *k, const struct iho_snap_vcpu *v, unsigned int idx,
+		   bool vm_lives)
 {
 	const unsigned int n_slots = k->source.maps.n_slots;
+	int r = 0;
 
-	change_begin(k);
-	add_to_ledger(k->ledger, v);
 	if (idx >= n_slots)
 		memset(&archive_of(k)[idx - n_slots], 0, sizeof(struct iho_slot));
 	else
-		k->source.recycle(&k->source, idx);
-	change_end(k);
-	k->recycled = true;
+		r = k->source.recycle(&k->source, idx);
+	if (!r && vm_lives)
+		archive_slot(k, v);
+	else if (!r)
+		add_to_ledger(k->ledger, v);
+	k->recycled |= !r;
 }
 
 /*
  * Slots of threads that ended go back after a minute, or as soon as slots run out; of a VM that
- * ended, all at once.
+ * ended, all at once. It is one change for the readers: between many short ones they might never
+ * get a whole copy.
  */
 static void recycle_slots(struct iho_keeper *k, const struct iho_snapshot *s)
 {
+	bool changes = false;
+
 	for (unsigned int i = 0; i < s->n_entries; i++) {
 		const struct iho_slot *slot = s->vcpu[i].slot;
 		const struct iho_vm_entry *e;
@@ -291,11 +293,13 @@ static void recycle_slots(struct iho_keeper *k, const struct iho_snapshot *s)
 		if (!scarce(s) &&
 		    (e && !vm_lives ? e->gone_ns : slot->gone_ns) + KEEP_GONE_NS >= s->now_ns)
 			continue;
-		if (vm_lives)
-			archive_slot(k, &s->vcpu[i], i);
-		else
-			retire(k, &s->vcpu[i], i);
+		if (!changes)
+			change_begin(k);
+		changes = true;
+		retire(k, &s->vcpu[i], i, vm_lives);
 	}
+	if (changes)
+		change_end(k);
 }
 
 /*

@@ -38,6 +38,7 @@ enum iho_wire_fd {
 #define IHO_ERR_RATE	  "rate" /* ask again later */
 #define IHO_ERR_CLIENTS	  "clients" /* too many; the connection ends */
 #define IHO_ERR_FORBIDDEN "forbidden" /* the connection ends */
+#define IHO_ERR_BUSY	  "busy" /* an earlier set of descriptors is not read yet */
 #define IHO_ERR_INTERNAL  "internal"
 
 #endif /* IHO_PROTOCOL_H */

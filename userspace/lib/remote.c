@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "protocol.h"
@@ -21,6 +23,7 @@ struct iho_remote {
 	int fd;
 	char path[108]; /* of struct sockaddr_un */
 	json_int_t id; /* of the last request */
+	uint64_t due_ms; /* its answer, whole */
 	char *buf; /* what has come in */
 	size_t len, cap;
 	struct iho_maps maps;
@@ -43,6 +46,11 @@ static int no_sense(const struct iho_remote *r, struct iho_error *err, const cha
 			     r->path, what);
 }
 
+static const char *reason(int e)
+{
+	return e == EAGAIN ? "no answer in time" : strerror(e);
+}
+
 static int connect_to(struct iho_remote *r, struct iho_error *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -53,7 +61,7 @@ static int connect_to(struct iho_remote *r, struct iho_error *err)
 	r->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (r->fd < 0)
 		return iho_error_set(err, -errno, "cannot make a socket: %s", strerror(errno));
-	setsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+	/* for connect() too, which waits while too many others do */
 	setsockopt(r->fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
 	if (!connect(r->fd, (struct sockaddr *)&addr, sizeof(addr)))
 		return 0;
@@ -66,7 +74,7 @@ static int connect_to(struct iho_remote *r, struct iho_error *err)
 				     "ihod runs, but this user may not ask it: members of the "
 				     "group of %s may",
 				     r->path);
-	return lost(r, err, strerror(e));
+	return lost(r, err, reason(e));
 }
 
 /* ---- lines ---- */
@@ -79,7 +87,7 @@ static int send_line(struct iho_remote *r, const char *line, size_t len, struct 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return lost(r, err, strerror(errno));
+			return lost(r, err, reason(errno));
 		line += n;
 		len -= n;
 	}
@@ -106,6 +114,28 @@ static void take_fds(const struct msghdr *msg, int *fds, unsigned int *n_fds, un
 	}
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
+}
+
+/* Until something comes in, or the answer is overdue, however much of it is here. */
+static int wait_input(const struct iho_remote *r, struct iho_error *err)
+{
+	struct pollfd p = { .fd = r->fd, .events = POLLIN };
+	int n;
+
+	do {
+		uint64_t now = now_ms();
+
+		n = poll(&p, 1, r->due_ms > now ? r->due_ms - now : 0);
+	} while (n < 0 && errno == EINTR);
+	return n > 0 ? 0 : lost(r, err, reason(n ? errno : EAGAIN));
+}
+
 static int receive(struct iho_remote *r, int *fds, unsigned int *n_fds, unsigned int max,
 		   struct iho_error *err)
 {
@@ -113,6 +143,7 @@ static int receive(struct iho_remote *r, int *fds, unsigned int *n_fds, unsigned
 	struct iovec iov;
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control };
 	ssize_t n;
+	int ret;
 
 	if (r->len == r->cap) {
 		size_t cap = r->cap ? 2 * r->cap : 16384;
@@ -123,6 +154,9 @@ static int receive(struct iho_remote *r, int *fds, unsigned int *n_fds, unsigned
 		r->buf = buf;
 		r->cap = cap;
 	}
+	ret = wait_input(r, err);
+	if (ret)
+		return ret;
 	iov.iov_base = r->buf + r->len;
 	iov.iov_len = r->cap - r->len;
 	do {
@@ -130,7 +164,7 @@ static int receive(struct iho_remote *r, int *fds, unsigned int *n_fds, unsigned
 		n = recvmsg(r->fd, &msg, MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return lost(r, err, errno == EAGAIN ? "no answer in time" : strerror(errno));
+		return lost(r, err, reason(errno));
 	take_fds(&msg, fds, n_fds, max);
 	if (!n)
 		return lost(r, err, "it has closed the connection");
@@ -180,6 +214,7 @@ static int ask(struct iho_remote *r, const char *method, json_t **result, int *f
 	*result = NULL;
 	n = snprintf(line, sizeof(line), "{\"id\": %lld, \"method\": \"%s\"}\n", (long long)++r->id,
 		     method);
+	r->due_ms = now_ms() + ANSWER_SECONDS * 1000;
 	ret = send_line(r, line, n, err);
 	if (!ret || ret == -ENOTCONN) /* refusing a client, it says why before it closes */
 		ret = receive_line(r, &answer, fds, &n_fds, max, err);
@@ -233,6 +268,14 @@ static int names(struct iho_remote *r, struct iho_error *err)
 	return ret;
 }
 
+/* The kernel refuses a mapping beyond a BPF map; a file may be shorter than its mapping. */
+static bool holds(int fd, size_t bytes)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && (!S_ISREG(st.st_mode) || (size_t)st.st_size >= bytes);
+}
+
 static void *map_fd(int fd, size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
@@ -243,16 +286,22 @@ static void *map_fd(int fd, size_t bytes)
 static int map_all(struct iho_remote *r, const int *fds, struct iho_error *err)
 {
 	struct iho_maps *m = &r->maps;
-	struct stat st;
+	const size_t bytes[] = {
+		[IHO_FD_SLOTS] = iho_map_bytes(m->slot_stride, m->n_slots),
+		[IHO_FD_CPUS] = iho_map_bytes(m->cpu_stride, m->n_cpus),
+		[IHO_FD_SHARED] = iho_map_bytes(sizeof(*m->shared), IHO_SHARED),
+		[IHO_FD_VMS] = iho_map_bytes(sizeof(*m->vms), IHO_VMS),
+		[IHO_FD_LEDGER] = iho_ledger_bytes(m->n_slots),
+	};
 
-	/* The kernel refuses a mapping beyond a BPF map; a file may be shorter than its mapping. */
-	if (fstat(fds[IHO_FD_LEDGER], &st) || st.st_size < (off_t)iho_ledger_bytes(m->n_slots))
-		return no_sense(r, err, "ledger");
-	m->slots = map_fd(fds[IHO_FD_SLOTS], iho_map_bytes(m->slot_stride, m->n_slots));
-	m->cpus = map_fd(fds[IHO_FD_CPUS], iho_map_bytes(m->cpu_stride, m->n_cpus));
-	m->shared = map_fd(fds[IHO_FD_SHARED], iho_map_bytes(sizeof(*m->shared), IHO_SHARED));
-	m->vms = map_fd(fds[IHO_FD_VMS], iho_map_bytes(sizeof(*m->vms), IHO_VMS));
-	m->ledger = map_fd(fds[IHO_FD_LEDGER], iho_ledger_bytes(m->n_slots));
+	for (int i = 0; i < IHO_FD_MAX; i++)
+		if (!holds(fds[i], bytes[i]))
+			return no_sense(r, err, "file of slots");
+	m->slots = map_fd(fds[IHO_FD_SLOTS], bytes[IHO_FD_SLOTS]);
+	m->cpus = map_fd(fds[IHO_FD_CPUS], bytes[IHO_FD_CPUS]);
+	m->shared = map_fd(fds[IHO_FD_SHARED], bytes[IHO_FD_SHARED]);
+	m->vms = map_fd(fds[IHO_FD_VMS], bytes[IHO_FD_VMS]);
+	m->ledger = map_fd(fds[IHO_FD_LEDGER], bytes[IHO_FD_LEDGER]);
 	if (!m->slots || !m->cpus || !m->shared || !m->vms || !m->ledger)
 		return iho_error_set(err, -errno, "cannot map the slots of ihod: %s",
 				     strerror(errno));

@@ -9,9 +9,11 @@
 /* A writer holds `seq` odd for some ten nanoseconds; this many tries outlast a preempted one's
  * turn. */
 #define CORE_TRIES 1000
-/* Slots change hands within microseconds, at most once a second. */
-#define LEDGER_SPINS 100000
-#define LEDGER_TRIES 3
+/* Slots change hands within microseconds each, a number of them at most once a second. */
+#define LEDGER_SPINS	10000
+#define LEDGER_SLEEPS	100
+#define LEDGER_SLEEP_NS 1000000
+#define LEDGER_TRIES	10
 
 static uint64_t now_ns(void)
 {
@@ -112,13 +114,21 @@ static int copy_slot(struct iho_snap_vcpu *v, const struct iho_slot *src)
 	return 0;
 }
 
-/* An even generation; odd for ever is a keeper that died: what it left is all there is. */
+/*
+ * An even generation. A keeper that lost its core in the middle may need ours to go on; odd for ever
+ * is one that died: what it left is all there is.
+ */
 static uint64_t settled(const struct iho_ledger *l)
 {
+	const struct timespec t = { .tv_nsec = LEDGER_SLEEP_NS };
 	uint64_t g = load(&l->generation);
 
 	for (int i = 0; (g & 1) && i < LEDGER_SPINS; i++) {
 		__builtin_ia32_pause();
+		g = load(&l->generation);
+	}
+	for (int i = 0; (g & 1) && i < LEDGER_SLEEPS; i++) {
+		nanosleep(&t, NULL);
 		g = load(&l->generation);
 	}
 	return g;

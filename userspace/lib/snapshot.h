@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Private to userspace/lib: a copy of the mapped records at one moment. No system call is made (the
- * clock is read through the vDSO) unless a slot is used for the first time and needs memory.
+ * clock is read through the vDSO) unless a slot is used for the first time and needs memory, or the
+ * keeper lost its core while slots change hands.
  */
 #ifndef IHO_SNAPSHOT_H
 #define IHO_SNAPSHOT_H

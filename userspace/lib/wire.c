@@ -40,13 +40,16 @@ static json_t *hex(uint64_t v)
 static int read_hex(const json_t *j, const char *key, uint64_t *v)
 {
 	const char *s = json_string_value(json_object_get(j, key));
-	char *end;
+	size_t n;
 
 	if (!s || strncmp(s, "0x", 2))
 		return -EPROTO;
-	errno = 0;
-	*v = strtoull(s + 2, &end, 16);
-	return errno || *end || end == s + 2 ? -EPROTO : 0;
+	/* strtoull() alone would also take a sign, spaces, and a second 0x */
+	n = strspn(s + 2, "0123456789abcdef");
+	if (!n || n > 16 || s[2 + n])
+		return -EPROTO;
+	*v = strtoull(s + 2, NULL, 16);
+	return 0;
 }
 
 static int read_int(const json_t *j, const char *key, int64_t min, int64_t max, int64_t *v)
@@ -73,10 +76,25 @@ static int read_text(const json_t *j, const char *key, char *buf, size_t len)
 {
 	const char *s = json_string_value(json_object_get(j, key));
 
+	size_t n;
+
 	if (!s)
 		return -EPROTO;
-	snprintf(buf, len, "%s", s);
+	n = strlen(s);
+	if (n >= len) /* not in the middle of a character: it has to be UTF-8 further on */
+		for (n = len - 1; n && (s[n] & 0xc0) == 0x80; n--)
+			;
+	memcpy(buf, s, n);
+	buf[n] = '\0';
 	return 0;
+}
+
+static int read_bool(const json_t *j, const char *key, bool *v)
+{
+	const json_t *b = json_object_get(j, key);
+
+	*v = json_is_true(b);
+	return json_is_boolean(b) ? 0 : -EPROTO;
 }
 
 /* ---- maps ---- */
@@ -123,14 +141,12 @@ json_t *iho_wire_host(const struct iho_directory *d)
 
 int iho_wire_host_read(struct iho_directory *d, char *vendor_module, size_t len, const json_t *j)
 {
-	const json_t *hw = json_object_get(j, "hardware");
 	int64_t apicv;
 
-	if (read_text(j, "vendor_module", vendor_module, len) || !json_is_boolean(hw) ||
-	    read_int(j, "apicv", -1, 1, &apicv))
+	if (read_text(j, "vendor_module", vendor_module, len) ||
+	    read_bool(j, "hardware", &d->hw) || read_int(j, "apicv", -1, 1, &apicv))
 		return -EPROTO;
 	d->vendor_module = vendor_module;
-	d->hw = json_is_true(hw);
 	d->apicv_param = apicv;
 	return 0;
 }
@@ -182,13 +198,11 @@ static int vm_in(struct iho_vm_entry *e, const json_t *j)
 	if (read_int(j, "pid", 1, INT32_MAX, &pid) || read_int(j, "start_ns", 0, INT64_MAX, &start) ||
 	    read_int(j, "nth", 0, UINT32_MAX, &nth) || read_hex(j, "key", &e->key) ||
 	    read_text(j, "name", e->id.name, sizeof(e->id.name)) ||
-	    read_text(j, "vmm", vmm, sizeof(vmm)) ||
-	    !json_is_boolean(json_object_get(j, "namesake")))
+	    read_text(j, "vmm", vmm, sizeof(vmm)) || read_bool(j, "namesake", &e->namesake))
 		return -EPROTO;
 	e->pid = pid;
 	e->start_ns = start;
 	e->nth = nth;
-	e->namesake = json_is_true(json_object_get(j, "namesake"));
 	e->id.vmm = iho_vmm_name(vmm);
 	return 0;
 }
@@ -305,12 +319,11 @@ int iho_wire_features_read(struct iho_features *f, const json_t *j)
 		if (read_text(row, "name", v->name, sizeof(v->name)) ||
 		    read_text(row, "how", v->how, sizeof(v->how)) ||
 		    read_text(row, "cost", v->cost, sizeof(v->cost)) ||
-		    read_text(row, "detail", v->detail, sizeof(v->detail))) {
+		    read_text(row, "detail", v->detail, sizeof(v->detail)) ||
+		    read_bool(row, "present", &v->present) || read_bool(row, "used", &v->used)) {
 			iho_features_free(f);
 			return -EPROTO;
 		}
-		v->present = json_is_true(json_object_get(row, "present"));
-		v->used = json_is_true(json_object_get(row, "used"));
 	}
 	return 0;
 }
