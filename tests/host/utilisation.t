@@ -23,13 +23,13 @@ vm() { last_line "$TMP/top" | jq -c ".vms[]|select(.name==\"$1\")"; }
 vcpu() { vm shapes | jq ".vcpus[]|select(.id==$1)|$2"; }
 # The parts of the bill in which its thread had a CPU
 AWAKE='(.bill_ns|.guest+.kvm+.guest_or_kvm+.qemu+.halt_poll)-.qemu_asleep_ns'
-# All books are of the time after the end
+# All books are of the time after the end; `vcpus` of them
 settled() {
-	vm shapes | jq -e "[.vcpus[]|([.utilisation.cpu_ns[]|values]|add)==($AWAKE) and .state==\"qemu\"]|all" >/dev/null
+	[ "$(vm "$1" | jq "[.vcpus[]|([.utilisation.cpu_ns[]|values]|add)==($AWAKE) and .state==\"qemu\"]|length==$2 and all")" = true ]
 }
 demo_done shapes
 ok $? "the tenants ran to their end"
-poll 30 settled
+poll 30 settled shapes 3
 ok $? "the columns sum to what the bill has on the CPU, to the nanosecond" || diag "$(vm shapes | jq -c '.vcpus[]|[.bill_ns,.utilisation]')"
 vm shapes >"$TMP/shapes.json"
 
@@ -100,7 +100,9 @@ is "$(jq -s '[.[].vms[]|select(.name=="shapes")|.vcpus[]|[.tid,.utilisation.cpu_
 # A tenant whose HLT stays in the guest: its bill must not pretend.
 if demo inside --vcpus 2 --idle-in-guest --script 'mark,busy:2,hlt:1:10000,loop'; then
 	inside=$(sed -n 's/^ready [0-9]* \([0-9]*\).*/\1/p' "$TMP/inside.out")
-	looked() { vm inside | jq -e '.vcpus|length==2 and ([.[]|.utilisation.window_ns>0 and .wall_ns>4000000000]|all)' >/dev/null; }
+	looked() {
+		[ "$(vm inside | jq '.vcpus|length==2 and ([.[]|.utilisation.window_ns>0 and .wall_ns>4000000000]|all)')" = true ]
+	}
 	poll 60 looked
 	ok $? "a tenant that idles in guest mode is watched"
 	vm inside >"$TMP/inside.json"
@@ -111,7 +113,7 @@ if demo inside --vcpus 2 --idle-in-guest --script 'mark,busy:2,hlt:1:10000,loop'
 	is "$(jq -c '.vcpus[0].utilisation|.busy==(.signals.ref_cycles//.signals.mperf//{share:null}).share' "$TMP/inside.json")" \
 		true "its share is a counter's, or unknown"
 	like "$("$TOP" -b -n 1 -d 0.3 --vm inside | grep '^inside')" \
-		"$(jq -r 'if .vcpus[0].utilisation.busy then "[0-9]" else " \\? " end' "$TMP/inside.json")" "the table says the same"
+		"$(jq -r 'if .vcpus[0].utilisation.busy!=null then "[0-9]" else " \\? " end' "$TMP/inside.json")" "the table says the same"
 	# what perf can count here, we can, and nothing else
 	counts() {
 		if perf stat -x, -e "$1" -t "$inside" sleep 0.2 2>&1 | grep -qE 'not supported|not counted|rror|nvalid'; then
@@ -137,4 +139,23 @@ is "$(awk -F, '{print NF}' "$TMP/csv" | sort -u | wc -l)" 1 "CSV: as many fields
 is "$(head -n 1 "$TMP/csv" | grep -o 'busy_signal,busy_share,host_user_ns,host_system_ns,guest_user_ns,guest_system_ns,guest_ns,guest_or_host_system_ns$')" \
 	"busy_signal,busy_share,host_user_ns,host_system_ns,guest_user_ns,guest_system_ns,guest_ns,guest_or_host_system_ns" \
 	"CSV: signal, share and columns at the end"
+
+# Through ihod: it looks, and its readers see the same numbers.
+kill "$TOP_PID"
+wait_gone "$TOP_PID" 20
+spawn "$B/ihod" --socket "$TMP/ihod.sock" --no-cost 2>"$TMP/ihod.err"
+poll 30 test -S "$TMP/ihod.sock"
+spawn "$TOP" --socket "$TMP/ihod.sock" -b --format json -d 0.5 >"$TMP/top"
+poll 60 test -s "$TMP/top"
+demo far --vcpus 1 --linger --script mark,busy:10,hlt:1:1000,out:0x80:2000,loop:40 || exit 1
+far=$(sed -n 's/^ready [0-9]* //p' "$TMP/far.out")
+demo_done far
+poll 60 settled far 1
+ok $? "ihod: the columns sum to what the bill has on the CPU" || diag "$(vm far)" "$(cat "$TMP/ihod.err")"
+ran=$(awk '{print $1}' "/proc/$DEMO_PID/task/$far/schedstat")
+sum=$(vm far | jq '[.utilisation.cpu_ns[]|values]|add')
+d=$((sum - ran))
+[ ${d#-} -le $((ran * 5 / 100 + 10000000)) ]
+ok $? "ihod: and to the scheduler's books ($((sum / 1000000)) of $((ran / 1000000)) ms)"
+is "$(vm far | jq .utilisation.idle_exits)" "$told" "ihod: how the bill knows"
 done_testing
