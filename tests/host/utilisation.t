@@ -129,6 +129,8 @@ if demo inside --vcpus 2 --idle-in-guest --script 'mark,busy:2,hlt:1:10000,loop'
 	is "$(jq '.vcpus[0].utilisation.signals.ref_cycles!=null' "$TMP/inside.json")" \
 		"$([ "$splits $(counts ref-cycles:G)" = "true true" ] && echo true || echo false)" \
 		"reference cycles of the guest: known where perf can count them"
+	is "$("$TOP" --features --format json | jq -c '[.features[]|select(.name=="ref_cycles" or .name=="mperf").present]')" \
+		"[$(counts ref-cycles:G),$(counts msr/mperf/)]" "--features says what perf can count here"
 else
 	skip "this KVM cannot let HLT stay in the guest" "a tenant that idles in guest mode"
 fi

@@ -752,6 +752,21 @@ static void test_mperf(void **state)
 	assert_int_equal(n_opened, 2);
 }
 
+static void test_probe(void **state)
+{
+	(void)state;
+	iho_utilisation_probe(set);
+	assert_int_equal(iho_utilisation_has(set, IHO_BUSY_REF_CYCLES), IHO_ABSENT);
+	iho_utilisation_close(set);
+	put_msr("7", "event=0x03");
+	refuse_hardware = refuse_msr = 0;
+	open_set();
+	iho_utilisation_probe(set);
+	assert_int_equal(iho_utilisation_has(set, IHO_BUSY_REF_CYCLES), IHO_PRESENT);
+	assert_int_equal(iho_utilisation_has(set, IHO_BUSY_MPERF), IHO_PRESENT);
+	assert_int_equal(n_open, 0);
+}
+
 static void test_bad_msr_files(void **state)
 {
 	static const char *const bad[][2] = {
@@ -1031,6 +1046,7 @@ int main(void)
 		TEST(test_silent_bill),
 		TEST(test_ref_cycles_alone),
 		TEST(test_mperf),
+		TEST(test_probe),
 		TEST(test_bad_msr_files),
 		TEST(test_transient_errors),
 		TEST(test_counters_are_bounded),

@@ -395,7 +395,7 @@ static bool read_group(struct iho_utilisation_set *u, int fd, uint64_t nr, struc
 	return u->sys.counter_read(u->sys.arg, fd, g, sizeof(*g)) == (ssize_t)len && g->nr == nr;
 }
 
-/* A counter may have shared its place in the PMU with others: the part of the time counts for all. */
+/* A counter may have shared its place in the PMU with others: its part counts for the whole. */
 static bool counted(uint64_t now, uint64_t before, double scale, double *cycles)
 {
 	if (now < before)
@@ -621,6 +621,18 @@ void iho_utilisation_update(struct iho_utilisation_set *u, const struct iho_snap
 		}
 		look(u, w, v, &read);
 	}
+}
+
+void iho_utilisation_probe(struct iho_utilisation_set *u)
+{
+	struct counters c;
+
+	for (int i = 0; i < COUNTERS; i++)
+		c.fd[i] = -1;
+	open_guest_group(u, &c, 0);
+	open_mperf(u, &c, 0);
+	for (int i = COUNTERS - 1; i >= 0; i--)
+		close_one(u, &c, i);
 }
 
 const struct iho_utilisation *iho_utilisation_get(const struct iho_utilisation_set *u,

@@ -70,7 +70,7 @@ struct iho_utilisation_system {
 	void *arg;
 };
 
-/* What this host has beside the bill; only after the first vCPU was looked at. */
+/* What this host has beside the bill; known after a vCPU was looked at, or a probe. */
 enum iho_probed { IHO_NOT_PROBED, IHO_ABSENT, IHO_PRESENT };
 
 struct iho_utilisation_set;
@@ -87,6 +87,8 @@ void iho_utilisation_update(struct iho_utilisation_set *u, const struct iho_snap
 const struct iho_utilisation *iho_utilisation_get(const struct iho_utilisation_set *u,
 						  unsigned int slot);
 
+/* Opens each counter on this thread, and closes it. */
+void iho_utilisation_probe(struct iho_utilisation_set *u);
 enum iho_probed iho_utilisation_has(const struct iho_utilisation_set *u, enum iho_busy_signal s);
 
 /* Where a guest is idle, does the bill see it? And how do we know? */
