@@ -9,6 +9,7 @@
  * not what we know, userspace loads the classic tracepoint instead (exit_record below).
  */
 #include <linux/bpf.h>
+#include <linux/kvm.h>
 #include <linux/types.h>
 
 #include <bpf/bpf_core_read.h>
@@ -100,6 +101,7 @@ struct found_vcpu {
 	__s32 vcpu_id;
 	__u32 state;
 	__u32 poll_limit_ns;
+	__u32 idle;
 	__u64 vm_key;
 	__u64 pid; /* the thread's struct pid: a reused tid has another one */
 };
@@ -281,11 +283,30 @@ static __always_inline struct iho_slot *count_event(enum iho_event ev)
 	return s;
 }
 
+/* Without exits for HLT or MWAIT the guest idles in guest mode. */
+static __always_inline __u32 idle_of(struct kvm *kvm)
+{
+	struct kvm___bits *bits = (struct kvm___bits *)kvm;
+	__u64 in_guest;
+
+	if (bpf_core_field_exists(bits->arch.disabled_exits))
+		in_guest = BPF_CORE_READ(bits, arch.disabled_exits) &
+			   (KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_MWAIT);
+	else if (bpf_core_field_exists(kvm->arch.hlt_in_guest) &&
+		 bpf_core_field_exists(kvm->arch.mwait_in_guest))
+		in_guest = BPF_CORE_READ(kvm, arch.hlt_in_guest) ||
+			   BPF_CORE_READ(kvm, arch.mwait_in_guest);
+	else
+		return IHO_IDLE_UNKNOWN;
+	return in_guest ? IHO_IDLE_IN_GUEST : IHO_IDLE_EXITS;
+}
+
 static __always_inline void identify(struct iho_slot *s, struct kvm_vcpu *vcpu)
 {
 	if (s->vcpu_id >= 0 || !vcpu)
 		return;
 	s->vm_key = vm_key(BPF_CORE_READ(vcpu, kvm));
+	s->idle = idle_of(BPF_CORE_READ(vcpu, kvm));
 	if (!s->poll_next_ns && bpf_core_field_exists(vcpu->halt_poll_ns))
 		s->poll_limit_ns = s->poll_next_ns = BPF_CORE_READ(vcpu, halt_poll_ns);
 	IHO_BARRIER();
@@ -849,6 +870,7 @@ int find_vcpus(struct bpf_iter__task_file *ctx)
 	found.vcpu_id = BPF_CORE_READ(vcpu, vcpu_id);
 	found.state = state_now(vcpu);
 	found.vm_key = vm_key(kvm);
+	found.idle = idle_of(kvm);
 	found.pid = (__u64)pid;
 	if (bpf_core_field_exists(vcpu->halt_poll_ns))
 		found.poll_limit_ns = BPF_CORE_READ(vcpu, halt_poll_ns);
@@ -904,6 +926,7 @@ int adopt_vcpus(struct bpf_iter__task *ctx)
 	if (!s || s->vcpu_id >= 0)
 		return 0;
 	s->vm_key = found->vm_key;
+	s->idle = found->idle;
 	if (!s->poll_next_ns)
 		s->poll_limit_ns = s->poll_next_ns = found->poll_limit_ns;
 	IHO_BARRIER();

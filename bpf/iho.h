@@ -40,6 +40,13 @@ enum iho_state {
 	IHO_ST_MAX,
 };
 
+/*
+ * What the VM's guest does when it has nothing to do (KVM_CAP_X86_DISABLE_EXITS). Where it halts
+ * without an exit, an idle guest looks like a busy one from here. KVM lets nobody change it once
+ * the VM has a vCPU, so it is read once.
+ */
+enum iho_idle { IHO_IDLE_UNKNOWN, IHO_IDLE_EXITS, IHO_IDLE_IN_GUEST };
+
 /* The hardware that an exit code belongs to: KVM_ISA_VMX, KVM_ISA_SVM of the kernel's trace.h. */
 enum iho_isa { IHO_ISA_NONE, IHO_ISA_VMX, IHO_ISA_SVM };
 
@@ -217,6 +224,7 @@ struct iho_slot {
 	__u32 n_exits;
 	__u32 n_user_exits;
 	__u32 entry_seen; /* this host tells guest from KVM */
+	__u32 idle; /* enum iho_idle */
 	__u32 guessed; /* `state` was a guess when the slot was taken; no entry or exit since */
 
 	/* what went wrong with this vCPU's events */

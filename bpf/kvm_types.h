@@ -97,6 +97,17 @@ struct bpf_iter__task_file {
 
 struct kvm_arch {
 	unsigned long apicv_inhibit_reasons;
+	_Bool mwait_in_guest;
+	_Bool hlt_in_guest;
+} __core;
+
+/* From 6.17 on: the bits of KVM_CAP_X86_DISABLE_EXITS. */
+struct kvm_arch___bits {
+	__u64 disabled_exits;
+} __core;
+
+struct kvm___bits {
+	struct kvm_arch___bits arch;
 } __core;
 
 struct kvm {

@@ -1248,6 +1248,130 @@ static void test_what_is_missing(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ---- utilisation ---- */
+
+static struct iho_utilisation_window windows[N_SLOTS];
+
+/* vCPU `i` as it is looked at twice, a second apart: half of it guest, then three quarters. */
+static void add_window(unsigned int i, uint32_t signals)
+{
+	struct iho_utilisation_window *w = &windows[i];
+
+	memset(w, 0, sizeof(*w));
+	w->before.wall_ns = 1000;
+	w->before.cpu_ns[IHO_CPU_GUEST] = 500;
+	w->before.of_ns[IHO_BUSY_MPERF] = 1000;
+	w->before.busy_ns[IHO_BUSY_MPERF] = 400;
+	w->now = w->before;
+	w->now.start_ns = 900 + i;
+	w->now.wall_ns = 2000;
+	w->now.cpu_ns[IHO_CPU_GUEST] = 1250;
+	w->now.cpu_known = 1u << IHO_CPU_GUEST | 1u << IHO_CPU_HOST_USER;
+	w->now.of_ns[IHO_BUSY_MPERF] = 2000;
+	w->now.busy_ns[IHO_BUSY_MPERF] = 600;
+	w->now.signals = signals;
+}
+
+static void add_busy_vcpu(unsigned int i, enum iho_idle idle)
+{
+	struct iho_slot *s = add_vcpu(now, i, (int)i);
+
+	add_vcpu(prev, i, (int)i);
+	s->idle = idle;
+	now->vcpu[i].time_ns[IHO_ST_GUEST] = 600000;
+	now->vcpu[i].time_ns[IHO_ST_KVM] = 200000;
+	now->vcpu[i].time_ns[IHO_ST_QEMU] = 100000;
+	now->vcpu[i].time_ns[IHO_ST_QEMU_ASLEEP] = 300000;
+	now->vcpu[i].time_ns[IHO_ST_HALT_POLL] = 400000;
+	now->vcpu[i].time_ns[IHO_ST_HALTED] = 100000;
+	now->vcpu[i].time_ns[IHO_ST_PREEMPTED] = 300000;
+	prev->vcpu[i].time_ns[IHO_ST_GUEST] = 500000;
+	prev->vcpu[i].time_ns[IHO_ST_QEMU_ASLEEP] = 300000;
+}
+
+static void test_cpu_times(void **state)
+{
+	const struct iho_cpu_times *t;
+
+	(void)state;
+	add_busy_vcpu(0, IHO_IDLE_EXITS);
+	build(prev); /* nobody has looked: the bill is there all the same */
+	t = &only_vcpu()->cpu_times;
+	assert_int_equal(t->known, 0);
+	assert_int_equal(t->idle_seen, IHO_IDLE_SEEN_YES);
+	assert_true(t->busy[IHO_BUSY_BILL].known);
+	assert_int_equal(t->busy[IHO_BUSY_BILL].busy_ns, 900000);
+	assert_int_equal(t->busy[IHO_BUSY_BILL].of_ns, 2000000);
+	assert_int_equal(t->busy[IHO_BUSY_BILL].busy_delta_ns, 400000);
+	assert_int_equal(t->busy[IHO_BUSY_BILL].of_delta_ns, 1000000);
+	assert_false(t->busy[IHO_BUSY_MPERF].known);
+
+	add_window(0, 1u << IHO_BUSY_MPERF);
+	dir.window = windows;
+	build(prev);
+	t = &only_vcpu()->cpu_times;
+	assert_int_equal(t->known, 1u << IHO_CPU_GUEST | 1u << IHO_CPU_HOST_USER);
+	assert_int_equal(t->ns[IHO_CPU_GUEST], 1250);
+	assert_int_equal(t->delta_ns[IHO_CPU_GUEST], 750);
+	assert_int_equal(t->window_ns, 1000);
+	assert_true(t->busy[IHO_BUSY_MPERF].known);
+	assert_true(iho_busy_share(&t->busy[IHO_BUSY_MPERF]) == 0.2);
+	assert_false(t->busy[IHO_BUSY_REF_CYCLES].known);
+
+	/* figures of the slot's owner before */
+	windows[0].now.start_ns = 1;
+	build(prev);
+	t = &only_vcpu()->cpu_times;
+	assert_int_equal(t->known, 0);
+	assert_int_equal(t->window_ns, 0);
+	assert_false(t->busy[IHO_BUSY_MPERF].known);
+}
+
+static void test_cpu_times_of_vm(void **state)
+{
+	const struct iho_cpu_times *t;
+
+	(void)state;
+	dir.window = windows;
+	add_busy_vcpu(0, IHO_IDLE_EXITS);
+	add_busy_vcpu(1, IHO_IDLE_EXITS);
+	add_busy_vcpu(2, IHO_IDLE_IN_GUEST);
+	add_window(0, 1u << IHO_BUSY_MPERF);
+	add_window(1, 1u << IHO_BUSY_MPERF);
+	add_window(2, 1u << IHO_BUSY_MPERF);
+	windows[2].now.disagree = true;
+	build(prev);
+	t = &report.vms[0].cpu_times;
+	assert_int_equal(t->ns[IHO_CPU_GUEST], 3750);
+	assert_int_equal(t->delta_ns[IHO_CPU_GUEST], 2250);
+	assert_int_equal(t->window_ns, 3000);
+	assert_true(t->disagree);
+	assert_int_equal(t->idle_seen, IHO_IDLE_SEEN_NO);
+	assert_false(t->busy[IHO_BUSY_BILL].known); /* one of the three cannot tell */
+	assert_int_equal(t->busy[IHO_BUSY_BILL].busy_ns, 0);
+	assert_true(t->busy[IHO_BUSY_MPERF].known);
+	assert_int_equal(t->busy[IHO_BUSY_MPERF].busy_delta_ns, 600);
+	assert_int_equal(t->busy[IHO_BUSY_MPERF].of_delta_ns, 3000);
+
+	/* it ends: what it used stays, what it could not tell does not matter any more */
+	now->vcpu[2].slot->life = IHO_GONE;
+	build(prev);
+	t = &report.vms[0].cpu_times;
+	assert_int_equal(t->ns[IHO_CPU_GUEST], 3750);
+	assert_int_equal(t->delta_ns[IHO_CPU_GUEST], 1500);
+	assert_int_equal(t->idle_seen, IHO_IDLE_SEEN_YES);
+	assert_true(t->busy[IHO_BUSY_BILL].known);
+	assert_int_equal(t->busy[IHO_BUSY_BILL].busy_delta_ns, 800000);
+	assert_false(t->disagree);
+
+	/* all ended: nothing is known to be busy */
+	now->vcpu[0].slot->life = now->vcpu[1].slot->life = IHO_GONE;
+	build(prev);
+	t = &report.vms[0].cpu_times;
+	assert_int_equal(iho_busy_best(t), IHO_BUSY_MAX);
+	assert_int_equal(t->ns[IHO_CPU_GUEST], 3750);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1282,6 +1406,8 @@ int main(void)
 		TEST(test_apicv),
 		TEST(test_losses),
 		TEST(test_what_is_missing),
+		TEST(test_cpu_times),
+		TEST(test_cpu_times_of_vm),
 	};
 
 	return cmocka_run_group_tests_name("build", tests, NULL, NULL);

@@ -473,6 +473,39 @@ static void test_vcpu(void **state)
 	assert_null(strstr(text.data, "{vm=\"web\",vcpu=\"0\",state=\"kvm\"}"));
 }
 
+static void test_utilisation(void **state)
+{
+	struct iho_cpu_times *t;
+
+	rich();
+	t = &vms[0].vcpus[0].cpu_times;
+	t->known = 1u << IHO_CPU_HOST_USER | 1u << IHO_CPU_GUEST;
+	t->ns[IHO_CPU_HOST_USER] = 1500000000;
+	t->ns[IHO_CPU_HOST_SYSTEM] = 99; /* not known: not there */
+	t->busy[IHO_BUSY_BILL] = (struct iho_busy){ true, 9, 10, 3, 4 };
+	t->busy[IHO_BUSY_MPERF] = (struct iho_busy){ true, 9, 10, 0, 0 }; /* of no time */
+	t->disagree = true;
+	t = &vms[0].vcpus[2].cpu_times; /* this thread ended */
+	t->known = 1u << IHO_CPU_GUEST;
+	t->busy[IHO_BUSY_BILL] = (struct iho_busy){ true, 9, 10, 3, 4 };
+	render(IHO_METRICS_PROMETHEUS);
+	LINES("iho_vcpu_cpu_seconds_total",
+	      "# HELP iho_vcpu_cpu_seconds_total Time on a CPU by whose code ran, as far as this "
+	      "host can tell.\n"
+	      "# TYPE iho_vcpu_cpu_seconds_total counter\n"
+	      "iho_vcpu_cpu_seconds_total{vm=\"web\",vcpu=\"0\",mode=\"host_user\"} 1.5\n"
+	      "iho_vcpu_cpu_seconds_total{vm=\"web\",vcpu=\"0\",mode=\"guest\"} 0\n");
+	LINES("iho_vcpu_busy_ratio",
+	      "# HELP iho_vcpu_busy_ratio Share of the wall time that was work, by each signal "
+	      "that can tell.\n"
+	      "# TYPE iho_vcpu_busy_ratio gauge\n"
+	      "iho_vcpu_busy_ratio{vm=\"web\",vcpu=\"0\",signal=\"bill\"} 0.75\n");
+	HAS("iho_vcpu_busy_disagreement{vm=\"web\",vcpu=\"0\"} 1");
+	HAS("iho_vcpu_busy_disagreement{vm=\"web\",vcpu=\"1\"} 0");
+	assert_null(strstr(text.data, "iho_vcpu_busy_disagreement{vm=\"web\",vcpu=\"2\"}"));
+	check_series();
+}
+
 #define HISTOGRAM                                                                                  \
 	"iho_vm_exit_duration_seconds_bucket{vm=\"web\",reason=\"HLT\",le=\"5.12e-07\"} 3\n"       \
 	"iho_vm_exit_duration_seconds_bucket{vm=\"web\",reason=\"HLT\",le=\"1.024e-06\"} 6\n"      \
@@ -984,6 +1017,7 @@ int main(int argc, char **argv)
 		TEST(test_host),
 		TEST(test_vm),
 		TEST(test_vcpu),
+		TEST(test_utilisation),
 		TEST(test_histogram),
 		TEST(test_buckets),
 		TEST(test_openmetrics),

@@ -48,6 +48,7 @@ static int create(struct session *session)
 	struct vmm_config config = {
 		.max_vcpus = options->nr_vcpus + (options->hotplug_ns != NEVER),
 		.irqchip = !options->no_irqchip,
+		.idle_in_guest = options->idle_in_guest,
 		.hlt_us = options->hlt_us,
 		.pin = options->pin,
 		.nr_pin = options->nr_pin,

@@ -72,6 +72,7 @@ static void print_help(void)
 	       "Both:\n"
 	       "  --vcpus N            number of vCPUs (default 2)\n"
 	       "  --pin CPU[,CPU...]   run vCPU i on the i-th CPU of the list, round and round\n"
+	       "  --idle-in-guest      HLT does not exit: the host cannot see the tenant idle\n"
 	       "  --seconds T          stop after T seconds\n"
 	       "  --name NAME          the tenant's name (default demo)\n"
 	       "  --announce           print 'ready PID TID...' before the vCPUs start; scripts:\n"
@@ -232,6 +233,7 @@ enum {
 	OPT_PIN,
 	OPT_HLT_US,
 	OPT_NO_IRQCHIP,
+	OPT_IDLE_IN_GUEST,
 	OPT_GATE_STDIN,
 	OPT_LINGER,
 	OPT_SECONDS,
@@ -257,6 +259,7 @@ static const struct option long_options[] = {
 	{ "pin", required_argument, NULL, OPT_PIN },
 	{ "hlt-us", required_argument, NULL, OPT_HLT_US },
 	{ "no-irqchip", no_argument, NULL, OPT_NO_IRQCHIP },
+	{ "idle-in-guest", no_argument, NULL, OPT_IDLE_IN_GUEST },
 	{ "gate-stdin", no_argument, NULL, OPT_GATE_STDIN },
 	{ "linger", no_argument, NULL, OPT_LINGER },
 	{ "seconds", required_argument, NULL, OPT_SECONDS },
@@ -340,6 +343,9 @@ static int parse_option(struct options *options, int option, const char *name)
 		return parse_number(name, optarg, 1, SCRIPT_MAX_HLT_US, &options->hlt_us);
 	case OPT_NO_IRQCHIP:
 		options->no_irqchip = true;
+		return 0;
+	case OPT_IDLE_IN_GUEST:
+		options->idle_in_guest = true;
 		return 0;
 	case OPT_GATE_STDIN:
 		options->gate_stdin = true;

@@ -31,6 +31,7 @@ struct options {
 	uint64_t run_ns;     /* OPTIONS_NEVER: until the scripts end */
 	uint64_t hotplug_ns; /* OPTIONS_NEVER: no hotplug */
 	bool no_irqchip;
+	bool idle_in_guest;
 	bool gate_stdin;
 	bool linger;
 	bool report;

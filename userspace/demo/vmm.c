@@ -185,6 +185,29 @@ static int create_irqchip(struct vmm *vmm)
 	return 0;
 }
 
+/* Only before the first vCPU. */
+static int disable_hlt_exits(struct vmm *vmm)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_X86_DISABLE_EXITS,
+		.args = { KVM_X86_DISABLE_EXITS_HLT },
+	};
+	int ret;
+
+	if (!vmm->config.idle_in_guest)
+		return 0;
+	if (!(vmm_check_extension(vmm, cap.cap) & KVM_X86_DISABLE_EXITS_HLT)) {
+		warnx("this KVM cannot let HLT stay in the guest");
+		return -EOPNOTSUPP;
+	}
+	if (ioctl(vmm->vm_fd, KVM_ENABLE_CAP, &cap)) {
+		ret = -errno;
+		warn("KVM_CAP_X86_DISABLE_EXITS");
+		return ret;
+	}
+	return 0;
+}
+
 static int create_vm(struct vmm *vmm)
 {
 	uint64_t identity_map = IDENTITY_MAP_GPA;
@@ -210,6 +233,9 @@ static int create_vm(struct vmm *vmm)
 		warn("KVM_SET_TSS_ADDR");
 		return ret;
 	}
+	ret = disable_hlt_exits(vmm);
+	if (ret)
+		return ret;
 	return create_irqchip(vmm);
 }
 

@@ -98,6 +98,7 @@ struct vmm_linux {
  * @max_vcpus: how many vmm_add_vcpu() will be called for
  * @max_ops: the longest script's length
  * @irqchip: HLT in the kernel, woken by interrupts; else each HLT exits to us
+ * @idle_in_guest: HLT does not exit at all (KVM_CAP_X86_DISABLE_EXITS); fails where KVM cannot
  * @hlt_us: wake-up delay of hlt ops that have none
  * @pin, @nr_pin: vCPU i runs on CPU pin[i % nr_pin]; @nr_pin 0: anywhere
  * @linger: threads stay until vmm_stop() when their script has ended
@@ -107,6 +108,7 @@ struct vmm_config {
 	unsigned int max_vcpus;
 	size_t max_ops;
 	bool irqchip;
+	bool idle_in_guest;
 	uint64_t hlt_us;
 	const unsigned int *pin;
 	unsigned int nr_pin;

@@ -336,11 +336,100 @@ static void add_bill(struct iho_bill_ns *sum, const struct iho_bill_ns *b)
 	sum->wall_delta += b->wall_delta;
 }
 
+/* ---- whose code ran, and was the guest busy ---- */
+
+static void busy_by_bill(struct iho_busy *b, const struct iho_bill_ns *bill)
+{
+	static const enum iho_bill parts[] = { IHO_BILL_GUEST, IHO_BILL_KVM, IHO_BILL_GUEST_OR_KVM,
+					       IHO_BILL_QEMU };
+
+	b->known = true;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		b->busy_ns += bill->total[parts[i]];
+		b->busy_delta_ns += bill->delta[parts[i]];
+	}
+	b->busy_ns = grown(b->busy_ns, bill->qemu_asleep_total);
+	b->busy_delta_ns = grown(b->busy_delta_ns, bill->qemu_asleep_delta);
+	b->of_ns = bill->wall_total;
+	b->of_delta_ns = bill->wall_delta;
+}
+
+static void fill_cpu_times(struct iho_cpu_times *t, const struct iho_bill_ns *bill,
+			   const struct iho_slot *s, const struct iho_utilisation_window *w)
+{
+	t->idle_seen = iho_idle_seen(s);
+	if (t->idle_seen >= IHO_IDLE_SEEN_YES)
+		busy_by_bill(&t->busy[IHO_BUSY_BILL], bill);
+	if (!w || w->now.start_ns != s->start_ns)
+		return;
+	t->known = w->now.cpu_known;
+	t->window_ns = grown(w->now.wall_ns, w->before.wall_ns);
+	t->disagree = w->now.disagree;
+	for (int i = 0; i < IHO_CPU_MAX; i++) {
+		t->ns[i] = w->now.cpu_ns[i];
+		t->delta_ns[i] = grown(w->now.cpu_ns[i], w->before.cpu_ns[i]);
+	}
+	for (int i = 0; i < IHO_BUSY_MAX; i++) {
+		if (!(w->now.signals >> i & 1))
+			continue;
+		t->busy[i].known = true;
+		t->busy[i].busy_ns = w->now.busy_ns[i];
+		t->busy[i].of_ns = w->now.of_ns[i];
+		t->busy[i].busy_delta_ns = grown(w->now.busy_ns[i], w->before.busy_ns[i]);
+		t->busy[i].of_delta_ns = grown(w->now.of_ns[i], w->before.of_ns[i]);
+	}
+}
+
+static void add_busy(struct iho_busy *sum, const struct iho_busy *b)
+{
+	sum->busy_ns += b->busy_ns;
+	sum->of_ns += b->of_ns;
+	sum->busy_delta_ns += b->busy_delta_ns;
+	sum->of_delta_ns += b->of_delta_ns;
+}
+
+/* A VM's busy share is known where that of each of its vCPUs is; those that ended use nothing. */
+static void sum_cpu_times(struct iho_vm_report *vm)
+{
+	struct iho_cpu_times *sum = &vm->cpu_times;
+	size_t live = 0, known[IHO_BUSY_MAX] = {};
+
+	sum->idle_seen = IHO_IDLE_SEEN_HALT;
+	for (size_t i = 0; i < vm->n_vcpus; i++) {
+		const struct iho_cpu_times *t = &vm->vcpus[i].cpu_times;
+
+		sum->known |= t->known;
+		for (int k = 0; k < IHO_CPU_MAX; k++) {
+			sum->ns[k] += t->ns[k];
+			sum->delta_ns[k] += vm->vcpus[i].gone ? 0 : t->delta_ns[k];
+		}
+		if (vm->vcpus[i].gone)
+			continue;
+		live++;
+		sum->window_ns += t->window_ns;
+		sum->disagree |= t->disagree;
+		if (t->idle_seen == IHO_IDLE_SEEN_NO ||
+		    (t->idle_seen < sum->idle_seen && sum->idle_seen != IHO_IDLE_SEEN_NO))
+			sum->idle_seen = t->idle_seen;
+		for (int k = 0; k < IHO_BUSY_MAX; k++) {
+			known[k] += t->busy[k].known;
+			add_busy(&sum->busy[k], &t->busy[k]);
+		}
+	}
+	if (!live)
+		sum->idle_seen = IHO_IDLE_SEEN_UNKNOWN;
+	for (int k = 0; k < IHO_BUSY_MAX; k++) {
+		sum->busy[k].known = live && known[k] == live;
+		if (!sum->busy[k].known)
+			memset(&sum->busy[k], 0, sizeof(sum->busy[k]));
+	}
+}
+
 /* ---- vCPUs ---- */
 
 static int build_vcpu(struct iho_vcpu *v, struct iho_arena *a, const struct iho_snap_vcpu *now,
 		      const struct iho_snap_vcpu *prev, const struct iho_vcpu_entry *entry,
-		      const struct iho_directory *d)
+		      const struct iho_utilisation_window *window, const struct iho_directory *d)
 {
 	const struct iho_slot *s = now->slot, *p = prev ? prev->slot : NULL;
 	int r;
@@ -355,6 +444,7 @@ static int build_vcpu(struct iho_vcpu *v, struct iho_arena *a, const struct iho_
 		v->pinned = entry->n_cpus == 1;
 	}
 	fill_bill(&v->bill, now, prev);
+	fill_cpu_times(&v->cpu_times, &v->bill, s, window);
 	for (int i = 0; i < IHO_EV_MAX; i++) {
 		v->events[i] = s->events[i];
 		v->events_delta[i] = grown(s->events[i], p ? p->events[i] : 0);
@@ -655,6 +745,7 @@ static int finish_vm(struct vm_build *b, struct iho_arena *a, const struct iho_s
 		vm->user_exits += v->user_exits;
 		vm->user_exits_delta += v->user_exits_delta;
 	}
+	sum_cpu_times(vm);
 	vm->gone = !b->any_live;
 	vm->gone_s = vm->gone ? grown(now->now_ns, b->last_gone_ns) / 1e9 : 0;
 	doctor(vm, process, now, d);
@@ -882,7 +973,8 @@ int iho_report_build(struct iho_report *r, struct iho_arena *a, const struct iho
 		/* nobody adds to what is archived, but it may have come from a slot just now */
 		ret = build_vcpu(v, a, &now->vcpu[i],
 				 v->archived ? &now->vcpu[i] : iho_snapshot_same(prev, i, s),
-				 v->archived ? &unknown : &d->vcpu[i], d);
+				 v->archived ? &unknown : &d->vcpu[i],
+				 v->archived || !d->window ? NULL : &d->window[i], d);
 		if (ret)
 			return ret;
 		vm_add_exits(b, v, s);

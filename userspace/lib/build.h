@@ -10,6 +10,7 @@
 #include "arena.h"
 #include "names.h"
 #include "snapshot.h"
+#include "utilisation.h"
 #include "vmname.h"
 
 /* What is known about a VM's process. */
@@ -31,6 +32,7 @@ struct iho_vcpu_entry {
 	int n_cpus; /* in the affinity; 0 = unknown */
 	uint64_t start_ns; /* whose it is: a slot that was taken anew is somebody else */
 	uint64_t refreshed_ns;
+	struct iho_utilisation utilisation; /* with a start_ns of its own */
 };
 
 struct iho_directory {
@@ -47,7 +49,8 @@ struct iho_directory {
 	/* the process that hosts the BPF programs, and what these cost; < 0: not measured yet */
 	uint64_t cpu_ns, rss_bytes;
 	double ns_per_event, bpf_share;
-	/* the reader's own wish */
+	/* the reader's own: what it saw of `utilisation`, by slot number, or NULL; and its wish */
+	const struct iho_utilisation_window *window;
 	pid_t only_pid;
 	const char *only_name;
 };

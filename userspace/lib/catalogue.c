@@ -23,6 +23,33 @@ static const struct {
 	[IHO_BILL_UNACCOUNTED] = { "unaccounted", "Unaccounted" },
 };
 
+static const struct {
+	const char *key, *label;
+} cpus[IHO_CPU_MAX] = {
+	[IHO_CPU_HOST_USER] = { "host_user", "Host user" },
+	[IHO_CPU_HOST_SYSTEM] = { "host_system", "Host system" },
+	[IHO_CPU_GUEST_USER] = { "guest_user", "Guest user" },
+	[IHO_CPU_GUEST_SYSTEM] = { "guest_system", "Guest system" },
+	[IHO_CPU_GUEST] = { "guest", "Guest, undivided" },
+	[IHO_CPU_GUEST_OR_HOST_SYSTEM] = { "guest_or_host_system", "Guest or host system" },
+};
+
+static const char *const busies[IHO_BUSY_MAX] = {
+	[IHO_BUSY_BILL] = "bill",
+	[IHO_BUSY_REF_CYCLES] = "ref_cycles",
+	[IHO_BUSY_MPERF] = "mperf",
+};
+
+static const struct {
+	const char *key, *text;
+} idles[] = {
+	[IHO_IDLE_SEEN_UNKNOWN] = { "unknown",
+				    "no halt seen: always busy, or idle without an exit" },
+	[IHO_IDLE_SEEN_NO] = { "no", "halts do not exit: guest time may be idle time" },
+	[IHO_IDLE_SEEN_YES] = { "yes", "halts exit: guest time is work" },
+	[IHO_IDLE_SEEN_HALT] = { "halt_seen", "it was seen to halt: guest time is work" },
+};
+
 /* `number`: how the JSON calls the value; the low bit of some kinds says write. */
 static const struct {
 	const char *key, *title, *number;
@@ -57,6 +84,47 @@ const char *iho_bill_key(enum iho_bill b)
 const char *iho_bill_label(enum iho_bill b)
 {
 	return b < IHO_BILL_MAX ? bills[b].label : "?";
+}
+
+const char *iho_cpu_key(enum iho_cpu_mode m)
+{
+	return m < IHO_CPU_MAX ? cpus[m].key : "?";
+}
+
+const char *iho_cpu_label(enum iho_cpu_mode m)
+{
+	return m < IHO_CPU_MAX ? cpus[m].label : "?";
+}
+
+const char *iho_busy_key(enum iho_busy_signal s)
+{
+	return s < IHO_BUSY_MAX ? busies[s] : "?";
+}
+
+const char *iho_idle_key(enum iho_idle_seen s)
+{
+	return s <= IHO_IDLE_SEEN_HALT ? idles[s].key : "?";
+}
+
+const char *iho_idle_text(enum iho_idle_seen s)
+{
+	return s <= IHO_IDLE_SEEN_HALT ? idles[s].text : "?";
+}
+
+double iho_busy_share(const struct iho_busy *b)
+{
+	if (!b->known || !b->of_delta_ns)
+		return -1;
+	return b->busy_delta_ns < b->of_delta_ns ? (double)b->busy_delta_ns / b->of_delta_ns : 1;
+}
+
+enum iho_busy_signal iho_busy_best(const struct iho_cpu_times *t)
+{
+	enum iho_busy_signal s = IHO_BUSY_BILL;
+
+	while (s < IHO_BUSY_MAX && iho_busy_share(&t->busy[s]) < 0)
+		s++;
+	return s;
 }
 
 const char *iho_drill_key(enum iho_drill_kind kind)

@@ -31,6 +31,7 @@ struct iho_collector {
 	struct iho_directory *dir;
 	struct iho_snapshot *now, *prev; /* prev is NULL before the second report */
 	struct iho_snapshot *spare;
+	struct iho_utilisation_window *window; /* by slot number */
 	struct iho_arena arena;
 	struct iho_report report;
 	struct irq_name irq[IRQ_NAMES];
@@ -99,6 +100,8 @@ static void drop_host(struct iho_collector *c)
 	c->maps = NULL;
 	c->dir = NULL;
 	c->now = c->prev = c->spare = NULL;
+	free(c->window);
+	c->window = NULL;
 	c->reports = 0;
 }
 
@@ -109,10 +112,12 @@ static int use_host(struct iho_collector *c, const struct iho_maps *maps, struct
 	c->dir = dir;
 	c->now = iho_snapshot_new(maps->n_slots);
 	c->spare = iho_snapshot_new(maps->n_slots);
-	if (!c->now || !c->spare)
+	c->window = calloc(maps->n_slots, sizeof(*c->window));
+	if (!c->now || !c->spare || !c->window)
 		return iho_error_set(err, -ENOMEM, "out of memory");
 	dir->irq_name = irq_name;
 	dir->irq_arg = c;
+	dir->window = c->window;
 	dir->only_pid = c->opts.vm_pid;
 	dir->only_name = c->opts.vm_name;
 	c->host_cpu_ns = dir->cpu_ns;
@@ -233,10 +238,16 @@ static int bring_up(struct iho_collector *c, struct iho_error *err)
 {
 	int r;
 
-	if (c->remote)
-		return iho_remote_refresh(c->remote, err);
-	r = iho_keeper_tend(c->keeper, c->now);
-	return r ? iho_error_set(err, r, "cannot keep the slots: %s", strerror(-r)) : 0;
+	if (c->remote) {
+		r = iho_remote_refresh(c->remote, err);
+	} else {
+		r = iho_keeper_tend(c->keeper, c->now);
+		if (r)
+			iho_error_set(err, r, "cannot keep the slots: %s", strerror(-r));
+	}
+	for (unsigned int i = 0; !r && i < c->dir->n_vcpus; i++)
+		iho_utilisation_step(&c->window[i], &c->dir->vcpu[i].utilisation);
+	return r;
 }
 
 static int take(struct iho_collector *c, double *interval_s, double *snapshot_us,

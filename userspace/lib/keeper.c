@@ -31,6 +31,7 @@ struct iho_keeper {
 	char vendor_module[32];
 	struct iho_directory dir;
 	struct iho_vcpu_entry *vcpu;
+	struct iho_utilisation_set *utilisation;
 	size_t vm_cap;
 	unsigned int refresh_next;
 	uint64_t housekeeping_ns;
@@ -177,6 +178,13 @@ static void refresh_affinities(struct iho_keeper *k, const struct iho_snapshot *
 		}
 		done++;
 	}
+}
+
+static void refresh_utilisation(struct iho_keeper *k, const struct iho_snapshot *s)
+{
+	iho_utilisation_update(k->utilisation, s);
+	for (unsigned int i = 0; i < s->n_slots; i++)
+		k->vcpu[i].utilisation = *iho_utilisation_get(k->utilisation, i);
 }
 
 static bool scarce(const struct iho_snapshot *s)
@@ -416,6 +424,7 @@ int iho_keeper_tend(struct iho_keeper *k, const struct iho_snapshot *now)
 		return r;
 	k->dir.cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	k->dir.rss_bytes = iho_rss_bytes();
+	refresh_utilisation(k, now);
 	if (due || scarce(now))
 		recycle_slots(k, now);
 	if (!due)
@@ -503,7 +512,8 @@ int iho_keeper_open(struct iho_keeper **out, const struct iho_keeper_options *o,
 		goto cleanup;
 	}
 	k->vcpu = calloc(k->source.maps.n_slots, sizeof(*k->vcpu));
-	if (!k->vcpu) {
+	if (!k->vcpu ||
+	    iho_utilisation_open(&k->utilisation, k->source.maps.n_slots, NULL)) {
 		r = iho_error_set(err, -ENOMEM, "out of memory");
 		goto cleanup;
 	}
@@ -538,6 +548,7 @@ void iho_keeper_close(struct iho_keeper *k)
 	iho_names_close(k->names);
 	free(k->dir.vm);
 	free(k->vcpu);
+	iho_utilisation_close(k->utilisation);
 	free(k);
 }
 

@@ -9,6 +9,7 @@
 
 #include "look.h"
 #include "probe.h"
+#include "utilisation.h"
 
 static struct iho_feature *add_feature(struct iho_features *f, const char *name, bool present)
 {
@@ -31,6 +32,35 @@ static void set_texts(struct iho_feature *v, const char *cost, const char *detai
 	if (!v->present)
 		snprintf(v->cost, sizeof(v->cost), "%s", cost);
 	snprintf(v->detail, sizeof(v->detail), "%s", detail ? detail : "");
+}
+
+static void add_signal(struct iho_features *f, const struct iho_utilisation_set *u,
+		       enum iho_busy_signal signal, bool used, const char *cost, const char *detail)
+{
+	bool present = iho_utilisation_has(u, signal) == IHO_PRESENT;
+	struct iho_feature *v = add_feature(f, iho_busy_key(signal), present);
+
+	set_texts(v, cost, detail);
+	if (v)
+		v->used = present && used;
+}
+
+/* What tells how busy a guest is, beside the bill. */
+static void add_signals(struct iho_features *f, bool used)
+{
+	struct iho_utilisation_set *u;
+
+	if (iho_utilisation_open(&u, 0, NULL))
+		return;
+	iho_utilisation_probe(u);
+	add_signal(f, u, IHO_BUSY_REF_CYCLES, used,
+		   "guest user and system time undivided; the work of a guest that idles in guest "
+		   "mode not known by this",
+		   "perf, reference cycles of guests");
+	add_signal(f, u, IHO_BUSY_MPERF, used,
+		   "the work of a guest that idles in guest mode not known by this",
+		   "perf, msr/mperf/");
+	iho_utilisation_close(u);
 }
 
 int iho_features_look(struct iho_features *f, const struct iho_source *source,
@@ -70,6 +100,7 @@ int iho_features_look(struct iho_features *f, const struct iho_source *source,
 	set_texts(add_feature(f, "apicv", p.apicv_param == 1),
 		  "interrupts and IPIs reach the guest through VM exits",
 		  p.apicv_param < 0 ? "this KVM has no such parameter" : "module parameter");
+	add_signals(f, source != NULL);
 	for (int i = 0; i < IHO_EV_MAX; i++) {
 		struct iho_feature *v = add_feature(f, iho_event_info[i].name, p.event[i]);
 

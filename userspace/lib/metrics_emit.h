@@ -135,4 +135,9 @@ const struct iho_vcpu *iho_emit_living(const struct iho_metrics_vcpu *c);
  */
 const char *iho_emit_label(const struct iho_metrics_emit *e, pid_t pid, const char *name);
 
+/* metrics_utilisation.c */
+void iho_emit_cpu_seconds(struct iho_metrics_emit *e);
+void iho_emit_busy(struct iho_metrics_emit *e);
+void iho_emit_disagreement(struct iho_metrics_emit *e);
+
 #endif /* IHO_METRICS_EMIT_H */

@@ -91,6 +91,50 @@ struct iho_accept_row {
 	uint64_t total, delta;
 };
 
+/* Whose code had the CPU. The VMM's user and system part is sampled, see utilisation.h. */
+enum iho_cpu_mode {
+	IHO_CPU_HOST_USER, /* the VMM's own code */
+	IHO_CPU_HOST_SYSTEM, /* KVM, halt polling, system calls of the VMM */
+	IHO_CPU_GUEST_USER, /* only where a PMU counts guests by privilege; else IHO_CPU_GUEST */
+	IHO_CPU_GUEST_SYSTEM,
+	IHO_CPU_GUEST, /* the guest, not divided */
+	IHO_CPU_GUEST_OR_HOST_SYSTEM, /* where this host cannot tell the guest from KVM */
+	IHO_CPU_MAX,
+};
+
+/* Where the true busy share of a vCPU comes from, the best first; see utilisation.h. */
+enum iho_busy_signal { IHO_BUSY_BILL, IHO_BUSY_REF_CYCLES, IHO_BUSY_MPERF, IHO_BUSY_MAX };
+
+/* Does the host see an idle guest as idle? */
+enum iho_idle_seen {
+	IHO_IDLE_SEEN_UNKNOWN, /* the kernel does not say, and it never halted so far */
+	IHO_IDLE_SEEN_NO, /* halts do not exit */
+	IHO_IDLE_SEEN_YES, /* halts exit: the kernel says so */
+	IHO_IDLE_SEEN_HALT, /* the kernel does not say, but it has been seen to halt */
+};
+
+/* Of a signal that is not known, all is 0. */
+struct iho_busy {
+	bool known;
+	uint64_t busy_ns, of_ns; /* totals, of the time in which the signal was valid */
+	uint64_t busy_delta_ns, of_delta_ns;
+};
+
+/*
+ * The kernel's books and counters are looked at about once a second: `window_ns` is the time
+ * between the last two looks, and the *_delta_ns are of it. The bill's are of the report's
+ * interval.
+ */
+struct iho_cpu_times {
+	uint32_t known; /* bit mask of enum iho_cpu_mode: what this host can tell */
+	uint64_t ns[IHO_CPU_MAX];
+	uint64_t delta_ns[IHO_CPU_MAX];
+	uint64_t window_ns; /* of a VM: summed over its vCPUs */
+	struct iho_busy busy[IHO_BUSY_MAX];
+	bool disagree; /* two valid signals are more than 10 percentage points apart */
+	enum iho_idle_seen idle_seen; /* of a VM: the worst of its vCPUs */
+};
+
 #define IHO_ROWS(type)                                                                             \
 	struct {                                                                                   \
 		struct type *v;                                                                    \
@@ -106,6 +150,7 @@ struct iho_vcpu {
 	bool gone; /* its thread ended */
 	bool archived; /* ... long ago, while its VM lives: here for the sums, not to be shown */
 	struct iho_bill_ns bill;
+	struct iho_cpu_times cpu_times;
 	enum iho_bill state; /* what it is doing now */
 	uint64_t exits, exits_delta; /* all reasons */
 	uint64_t user_exits, user_exits_delta;
@@ -147,6 +192,7 @@ struct iho_vm_report {
 	struct iho_vcpu *vcpus; /* by id */
 	size_t n_vcpus;
 	struct iho_bill_ns bill; /* sums over the vCPUs */
+	struct iho_cpu_times cpu_times; /* known: for all vCPUs that live */
 	uint64_t exits, exits_delta, user_exits, user_exits_delta;
 	IHO_ROWS(iho_exit_row) exit_rows;
 	IHO_ROWS(iho_user_row) user_rows;
@@ -198,6 +244,19 @@ struct iho_report {
 /* Names for a column or a key: "guest", "kvm", "guest_or_kvm", ... and "Guest", "KVM", ... */
 const char *iho_bill_key(enum iho_bill b);
 const char *iho_bill_label(enum iho_bill b);
+
+/* "host_user", ...; "bill", "ref_cycles", "mperf"; one sentence about idle_seen. */
+const char *iho_cpu_key(enum iho_cpu_mode m);
+const char *iho_cpu_label(enum iho_cpu_mode m);
+const char *iho_busy_key(enum iho_busy_signal s);
+const char *iho_idle_key(enum iho_idle_seen s);
+const char *iho_idle_text(enum iho_idle_seen s);
+
+/* The busy share, 0 to 1, of the last window; < 0: not known. */
+double iho_busy_share(const struct iho_busy *b);
+
+/* The signal to show where there is room for one; IHO_BUSY_MAX: none is valid. */
+enum iho_busy_signal iho_busy_best(const struct iho_cpu_times *t);
 
 /* "pio", "mmio", "msr", ...: the JSON key of a drill-down kind, and its title for a screen. */
 const char *iho_drill_key(enum iho_drill_kind kind);

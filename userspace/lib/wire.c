@@ -163,8 +163,12 @@ static json_t *vm_out(const struct iho_vm_entry *e)
 
 static json_t *vcpu_out(unsigned int slot, const struct iho_vcpu_entry *e)
 {
-	return json_pack("{s:I, s:I, s:s, s:i}", "slot", (json_int_t)slot, "start_ns",
-			 (json_int_t)e->start_ns, "affinity", e->affinity, "cpus", e->n_cpus);
+	return json_pack("{s:I, s:I, s:s, s:i, s:o*}", "slot", (json_int_t)slot, "start_ns",
+			 (json_int_t)e->start_ns, "affinity", e->affinity, "cpus", e->n_cpus,
+			 "utilisation",
+			 e->utilisation.start_ns == e->start_ns
+				 ? iho_utilisation_to_json(&e->utilisation)
+				 : NULL);
 }
 
 json_t *iho_wire_directory(const struct iho_directory *d, const struct iho_snapshot *snap)
@@ -233,7 +237,7 @@ static int vcpus_in(struct iho_directory *d, struct iho_vcpu_entry *vcpu, const 
 	if (!json_is_array(vcpus) || json_array_size(vcpus) > d->n_vcpus)
 		return -EPROTO;
 	for (size_t i = 0; i < json_array_size(vcpus); i++) {
-		const json_t *j = json_array_get(vcpus, i);
+		const json_t *j = json_array_get(vcpus, i), *used;
 		struct iho_vcpu_entry *e;
 
 		if (read_int(j, "slot", 0, (int64_t)d->n_vcpus - 1, &slot) ||
@@ -245,6 +249,9 @@ static int vcpus_in(struct iho_directory *d, struct iho_vcpu_entry *vcpu, const 
 			return -EPROTO;
 		e->start_ns = start;
 		e->n_cpus = cpus;
+		used = json_object_get(j, "utilisation");
+		if (used && iho_utilisation_from_json(&e->utilisation, used))
+			return -EPROTO;
 	}
 	return 0;
 }

@@ -91,6 +91,64 @@ static void put_bill(json_t *o, const struct iho_bill_ns *b)
 	put(o, "qemu_asleep_ns", b->qemu_asleep_total);
 }
 
+static json_t *modes_json(const struct iho_cpu_times *t, const uint64_t ns[IHO_CPU_MAX])
+{
+	json_t *o = json_object();
+
+	for (int i = 0; i < IHO_CPU_MAX; i++) {
+		if (t->known >> i & 1)
+			put(o, iho_cpu_key(i), ns[i]);
+		else
+			json_object_set_new(o, iho_cpu_key(i), json_null());
+	}
+	return o;
+}
+
+static json_t *share_json(double share)
+{
+	return share < 0 ? json_null() : json_real(share);
+}
+
+static json_t *signals_json(const struct iho_cpu_times *t)
+{
+	json_t *o = json_object();
+
+	for (int i = 0; i < IHO_BUSY_MAX; i++) {
+		const struct iho_busy *b = &t->busy[i];
+		json_t *s = json_object();
+
+		if (!b->known) {
+			json_decref(s);
+			json_object_set_new(o, iho_busy_key(i), json_null());
+			continue;
+		}
+		json_object_set_new(s, "share", share_json(iho_busy_share(b)));
+		put(s, "busy_ns", b->busy_ns);
+		put(s, "of_ns", b->of_ns);
+		json_object_set_new(o, iho_busy_key(i), s);
+	}
+	return o;
+}
+
+static json_t *utilisation_json(const struct iho_cpu_times *t)
+{
+	enum iho_busy_signal best = iho_busy_best(t);
+	json_t *o = json_object();
+
+	json_object_set_new(o, "cpu_ns", modes_json(t, t->ns));
+	json_object_set_new(o, "cpu_window_ns", modes_json(t, t->delta_ns));
+	put(o, "window_ns", t->window_ns);
+	json_object_set_new(o, "busy",
+			    best < IHO_BUSY_MAX ? share_json(iho_busy_share(&t->busy[best]))
+						: json_null());
+	json_object_set_new(o, "signal",
+			    best < IHO_BUSY_MAX ? json_text(iho_busy_key(best)) : json_null());
+	json_object_set_new(o, "signals", signals_json(t));
+	json_object_set_new(o, "disagree", json_boolean(t->disagree));
+	put_text(o, "idle_exits", iho_idle_key(t->idle_seen));
+	return o;
+}
+
 static json_t *exits_json(const struct iho_exit_row *v, size_t n)
 {
 	static const char *const isa[] = { "none", "vmx", "svm" };
@@ -228,6 +286,7 @@ static json_t *vcpu_json(const struct iho_vcpu *v)
 	json_object_set_new(o, "gone", json_boolean(v->gone));
 	put_text(o, "state", iho_bill_key(v->state));
 	put_bill(o, &v->bill);
+	json_object_set_new(o, "utilisation", utilisation_json(&v->cpu_times));
 	put(o, "exits_total", v->exits);
 	put(o, "exits_delta", v->exits_delta);
 	json_object_set_new(o, "exits", exits_json(v->exit_rows.v, v->exit_rows.n));
@@ -292,6 +351,7 @@ static json_t *vm_json(const struct iho_vm_report *vm)
 	put_text(o, "vmm", vm->vmm);
 	json_object_set_new(o, "gone", json_boolean(vm->gone));
 	put_bill(o, &vm->bill);
+	json_object_set_new(o, "utilisation", utilisation_json(&vm->cpu_times));
 	put(o, "exits_total", vm->exits);
 	put(o, "exits_delta", vm->exits_delta);
 	put(o, "userspace_exits_total", vm->user_exits);
@@ -401,7 +461,11 @@ static void csv_header(FILE *f)
 	      f);
 	for (int i = 0; i < IHO_BILL_MAX; i++)
 		fprintf(f, ",%s_delta_ns", iho_bill_key(i));
-	fputs(",preemptions,migrations,halts,unpaired,lost\n", f);
+	fputs(",preemptions,migrations,halts,unpaired,lost,busy_signal,busy_share",
+	      f);
+	for (int i = 0; i < IHO_CPU_MAX; i++)
+		fprintf(f, ",%s_ns", iho_cpu_key(i));
+	fputc('\n', f);
 }
 
 /* The reason that happened most in this interval; of the userspace exits where there are no others.
@@ -426,6 +490,24 @@ static const char *top_reason(const struct iho_vcpu *v)
 	return name;
 }
 
+/* What is not known stays empty. */
+static void csv_utilisation(FILE *f, const struct iho_cpu_times *t)
+{
+	enum iho_busy_signal best = iho_busy_best(t);
+
+	if (best < IHO_BUSY_MAX)
+		fprintf(f, ",%s,%.6f", iho_busy_key(best), iho_busy_share(&t->busy[best]));
+	else
+		fputs(",,", f);
+	for (int i = 0; i < IHO_CPU_MAX; i++) {
+		if (t->known >> i & 1)
+			fprintf(f, ",%" PRIu64, t->ns[i]);
+		else
+			fputc(',', f);
+	}
+	fputc('\n', f);
+}
+
 static int print_csv(FILE *f, const struct iho_report *r, bool first)
 {
 	if (first)
@@ -445,8 +527,9 @@ static int print_csv(FILE *f, const struct iho_report *r, bool first)
 			fprintf(f, ",%" PRIu64, v->bill.wall_delta);
 			for (int b = 0; b < IHO_BILL_MAX; b++)
 				fprintf(f, ",%" PRIu64, v->bill.delta[b]);
-			fprintf(f, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
+			fprintf(f, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64,
 				v->preemptions, v->migrations, v->halts, v->unpaired, r->self.lost);
+			csv_utilisation(f, &v->cpu_times);
 		}
 	}
 	return 0;
@@ -475,6 +558,17 @@ static void print_name(FILE *f, const char *name, int width)
 	fprintf(f, "%*s", width - n, "");
 }
 
+static void print_busy(FILE *f, const struct iho_cpu_times *t)
+{
+	enum iho_busy_signal best = iho_busy_best(t);
+
+	if (best == IHO_BUSY_MAX)
+		fprintf(f, " %6s", "?");
+	else
+		fprintf(f, " %5.1f%c", 100 * iho_busy_share(&t->busy[best]),
+			t->disagree ? '!' : ' ');
+}
+
 static int print_table(FILE *f, const struct iho_report *r)
 {
 	double s = r->interval_s > 0 ? r->interval_s : 1;
@@ -487,7 +581,7 @@ static int print_table(FILE *f, const struct iho_report *r)
 		if (bill_column(r, b))
 			fprintf(f, " %*.9s%%", (int)strnlen(iho_bill_label(b), 9),
 				iho_bill_label(b));
-	fprintf(f, "  TOP REASON\n");
+	fprintf(f, " %6s  TOP REASON\n", "Busy%");
 	for (size_t i = 0; i < r->n_vms; i++) {
 		const struct iho_vm_report *vm = &r->vms[i];
 
@@ -503,6 +597,7 @@ static int print_table(FILE *f, const struct iho_report *r)
 				if (bill_column(r, b))
 					fprintf(f, " %*.1f", (int)strnlen(iho_bill_label(b), 9) + 1,
 						percent(v->bill.delta[b], v->bill.wall_delta));
+			print_busy(f, &v->cpu_times);
 			fprintf(f, "  %s%s\n", top_reason(v), v->gone ? " (ended)" : "");
 		}
 	}

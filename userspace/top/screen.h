@@ -57,6 +57,7 @@ enum row_type {
 	ROW_INTERLOPER, /* a = kind, b = id */
 	ROW_APICV, /* a = line */
 	ROW_BILL, /* a = enum iho_bill */
+	ROW_UTILISATION, /* a = line */
 	ROW_SETTING, /* a = which */
 };
 

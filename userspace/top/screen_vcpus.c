@@ -44,6 +44,32 @@ static void get_bill_share(const struct ui *ui, const struct item *it, int arg, 
 	cell_percent(c, (double)it->vcpu->bill.delta[arg], (double)it->vcpu->bill.wall_delta);
 }
 
+static void get_busy(const struct ui *ui, const struct item *it, int arg, struct cell *c)
+{
+	const struct iho_cpu_times *t = &it->vcpu->cpu_times;
+	enum iho_busy_signal best = iho_busy_best(t);
+
+	if (best < IHO_BUSY_MAX)
+		cell_percent(c, iho_busy_share(&t->busy[best]), 1);
+}
+
+static void get_signal(const struct ui *ui, const struct item *it, int arg, struct cell *c)
+{
+	const struct iho_cpu_times *t = &it->vcpu->cpu_times;
+	enum iho_busy_signal best = iho_busy_best(t);
+
+	cell_text(c, "%s%s", best < IHO_BUSY_MAX ? iho_busy_key(best) : "none",
+		  t->disagree ? " !" : "");
+}
+
+static void get_mode_share(const struct ui *ui, const struct item *it, int arg, struct cell *c)
+{
+	const struct iho_cpu_times *t = &it->vcpu->cpu_times;
+
+	if (t->known >> arg & 1)
+		cell_percent(c, (double)t->delta_ns[arg], (double)t->window_ns);
+}
+
 static void get_preemptions(const struct ui *ui, const struct item *it, int arg, struct cell *c)
 {
 	cell_rate(c, ui_rate(ui, it->vcpu->preemptions_delta));
@@ -73,6 +99,12 @@ static bool with_exits(const struct ui *ui)
 	{                                                                                          \
 		.key = key_, .title = title_, .help = help_, .min = 6, .max = 6, .rank = rank_,    \
 		.hotkey = hot_, .arg = state_, .get = get_bill_share, .hidden = hide_              \
+	}
+
+#define MODE(key_, title_, help_, mode_)                                                           \
+	{                                                                                          \
+		.key = key_, .title = title_, .help = help_, .min = 6, .max = 6, .rank = 11,       \
+		.arg = mode_, .get = get_mode_share                                                \
 	}
 
 static const struct column columns[] = {
@@ -129,6 +161,13 @@ static const struct column columns[] = {
 	  .max = 40,
 	  .rank = 1,
 	  .draw = draw_item_bill },
+	{ .key = "busy",
+	  .title = "BUSY%",
+	  .help = "work, not idling in guest mode; - = no signal that can tell",
+	  .min = 6,
+	  .max = 6,
+	  .rank = 3,
+	  .get = get_busy },
 	SHARE("guest", "GUEST%", "guest code", 1, 'P', IHO_BILL_GUEST, without_exits),
 	SHARE("kvm", "KVM%", "KVM, on the CPU", 1, 0, IHO_BILL_KVM, without_exits),
 	SHARE("guest_or_kvm", "G+KVM%", "guest or KVM: this host cannot tell", 1, 'P',
@@ -141,6 +180,18 @@ static const struct column columns[] = {
 	SHARE("preempted", "PREE%", "lost its core, had work", 3, 0, IHO_BILL_PREEMPTED, NULL),
 	SHARE("stopped", "STOP%", "SIGSTOP or a debugger", 10, 0, IHO_BILL_STOPPED, NULL),
 	SHARE("unaccounted", "UNAC%", "not known", 10, 0, IHO_BILL_UNACCOUNTED, NULL),
+	{ .key = "signal",
+	  .title = "SIGNAL",
+	  .help = "what BUSY% comes from; ! = another one contradicts it",
+	  .min = 6,
+	  .max = 12,
+	  .rank = 11,
+	  .left = true,
+	  .get = get_signal },
+	MODE("host_user", "HUSR%", "on the CPU: the VMM's own code", IHO_CPU_HOST_USER),
+	MODE("host_system", "HSYS%", "on the CPU: KVM, polling, system calls", IHO_CPU_HOST_SYSTEM),
+	MODE("guest_user", "GUSR%", "on the CPU: the guest's user mode", IHO_CPU_GUEST_USER),
+	MODE("guest_system", "GSYS%", "on the CPU: the guest's kernel", IHO_CPU_GUEST_SYSTEM),
 	{ .key = "exits",
 	  .title = "EXITS/s",
 	  .help = "VM exits a second",
@@ -369,6 +420,49 @@ static void add_bill(struct ui *ui, struct list *l, const struct iho_bill_ns *b)
 	}
 }
 
+static void add_line(struct ui *ui, struct list *l, unsigned int nr, const char *what, bool known,
+		     double share, const char *why)
+{
+	if (known)
+		list_text(l, ITEM_ROW, ST_TEXT, "  %-21s %5.1f %%   %s", what, 100 * share, why);
+	else
+		list_text(l, ITEM_ROW, ST_DIM, "  %-21s unknown   %s", what, why);
+	l->v[l->n - 1].id = ident_row(ui, ROW_UTILISATION, nr, 0);
+}
+
+/* What each signal says, or why it says nothing; and whose code had the CPU. */
+static void add_utilisation(struct ui *ui, struct list *l, const struct iho_cpu_times *t)
+{
+	static const char *const about[IHO_BUSY_MAX] = {
+		[IHO_BUSY_REF_CYCLES] = "unhalted cycles of the guest",
+		[IHO_BUSY_MPERF] = "unhalted cycles of its core",
+	};
+	char total[24];
+	double share;
+	int i;
+
+	list_text(l, ITEM_SECTION, ST_SECTION, "Busy, by each signal%s",
+		  t->disagree ? ": they contradict each other" : "");
+	for (i = 0; i < IHO_BUSY_MAX; i++) {
+		share = iho_busy_share(&t->busy[i]);
+		add_line(ui, l, (unsigned int)i, iho_busy_key(i), share >= 0, share,
+			 i == IHO_BUSY_BILL ? iho_idle_text(t->idle_seen)
+			 : t->busy[i].known ? about[i]
+					    : "no such counter here, or none for this vCPU");
+	}
+	list_text(l, ITEM_SECTION, ST_SECTION, "Whose code had the CPU: lately, and since attach");
+	for (i = 0; i < IHO_CPU_MAX; i++) {
+		/* what stands for others where these are not known */
+		if (i >= IHO_CPU_GUEST && !(t->known >> i & 1))
+			continue;
+		format_ns(t->ns[i], !ui_ascii(ui), total, sizeof(total));
+		add_line(ui, l, IHO_BUSY_MAX + (unsigned int)i, iho_cpu_label(i),
+			 (t->known >> i & 1) && t->window_ns,
+			 t->window_ns ? (double)t->delta_ns[i] / (double)t->window_ns : 0,
+			 t->known >> i & 1 ? total : "");
+	}
+}
+
 static void by_build(struct ui *ui, struct list *l)
 {
 	const struct iho_vcpu *vcpu = ui->vcpu;
@@ -398,6 +492,7 @@ static void by_build(struct ui *ui, struct list *l)
 	if (!vcpu->interloper_rows.n)
 		list_text(l, ITEM_LINE, ST_DIM, "  nobody so far");
 	add_bill(ui, l, &vcpu->bill);
+	add_utilisation(ui, l, &vcpu->cpu_times);
 }
 
 const struct screen screen_interlopers = {
