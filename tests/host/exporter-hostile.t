@@ -1,0 +1,38 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Clients that mean no good: slow, many, broken, half-open. The exporter stays up, small, and answers.
+. "$(dirname "$0")/../tap.sh"
+need_root
+
+spawn "$B/iho-exporter" --listen 127.0.0.1:0 --max-connections 256 2>"$TMP/log"
+EXP_PID=$SPAWNED
+poll 30 has_line "$TMP/log" 'listening on' || exit 1
+URL=$(sed -n 's,.*listening on \(http.*\)/$,\1,p' "$TMP/log")
+ready() { [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 "$URL/-/ready")" = 200 ]; }
+poll 60 ready
+ok $? "the exporter is there"
+curl -sS "$URL/metrics" >"$TMP/before"
+python3 tests/host/exporter_hostile.py "${URL##*:}" "$EXP_PID" >"$TMP/out" 2>&1
+ok $? "the clients came to their end" || diag "$(tail -20 "$TMP/out")"
+# name, verdict, figure: the figures are for the reader, the time limits of the client are generous
+while read -r verdict name; do
+	[ "$verdict" = good ]
+	ok $? "$name"
+done < <(sed -n 's/^check //p' "$TMP/out")
+diag "$(sed -n 's/^figure //p' "$TMP/out")"
+is "$(grep -c '^check ' "$TMP/out")" 21 "all was checked"
+# of its own pages, when it has the collector in its own process: libbpf, libgnutls and what they read
+rss=$(sed -n 's/^figure resident KiB at the most: //p' "$TMP/out")
+if [ "$B" = build ]; then
+	[ "$rss" -le 20480 ]
+	ok $? "resident memory at most 20 MiB ($rss KiB)"
+else
+	skip "the sanitizers' memory is not ours" "resident memory"
+fi
+gone "$EXP_PID"
+[ $? = 1 ]
+ok $? "the exporter is still there"
+kill "$EXP_PID"
+wait "$EXP_PID"
+is $? 0 "and ends at SIGTERM with status 0"
+done_testing
