@@ -57,7 +57,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 
 .PHONY: all run demo check check-unit check-host check-lab bench fuzz install uninstall clean help \
-	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers
+	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers manual
 
 all: programs
 
@@ -113,6 +113,10 @@ fuzzers: deps-check
 fuzz: fuzzers programs
 	@$(MAKE) -s --no-print-directory programs SAN=1
 	@tests/fuzz/fuzz.sh $(FUZZ_SECONDS)
+
+# The metrics in the manual, after a change of the catalogue.
+manual: programs
+	@userspace/exporter/manual.py $(B)/iho-exporter userspace/exporter/iho-exporter.8
 
 install: programs
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8
