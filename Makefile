@@ -49,7 +49,7 @@ DEMO_OBJ := $(call obj,$(DEMO_SRC)) $(patsubst %,$(B)/%.o,$(DEMO_ASM))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo $(B)/iho-exporter
-MANUALS := userspace/top/iho-top.8 userspace/exporter/iho-exporter.8
+MANUALS := $(wildcard userspace/*/*.8)
 
 say = @printf '  %-7s %s\n' $(1) $@ >&2
 MAKEFLAGS += --no-builtin-rules

@@ -52,6 +52,20 @@ def read_all(s):
         return got
 
 
+def read_head(s):
+    """Up to the end of an answer's header; what came, if the other side hung up before."""
+    got = b""
+    try:
+        while b"\r\n\r\n" not in got:
+            piece = s.recv(65536)
+            if not piece:
+                break
+            got += piece
+    except OSError:
+        pass
+    return got
+
+
 def ask(path=b"/metrics"):
     """A request as Prometheus makes it: the whole answer and the seconds that it took."""
     begin = time.monotonic()
@@ -154,9 +168,11 @@ for data in broken:
     s = connect()
     s.sendall(data)
     s.shutdown(socket.SHUT_WR)
-    got = read_all(s)
-    fine = fine and (not got or re.match(rb"HTTP/1\.[01] [45]\d\d ", got) is not None)
+    got = read_head(s)
     s.close()
+    if got and not re.match(rb"HTTP/1\.[01] [45]\d\d ", got):
+        print(f"{data[:40]!r} was answered {got[:40]!r}")
+        fine = False
 check(fine, "broken requests: refused or cut")
 still_answers("broken requests")
 
@@ -170,7 +186,7 @@ for data, want in zip(long, [b"414", b"431", b"414", b"431", b"431"]):
         s.sendall(data)
     except OSError:
         pass
-    got = read_all(s)
+    got = read_head(s)
     s.close()
     check(not got or got[9:12] == want, f"{len(data)} bytes that begin {data[:10]!r}: {want.decode()}, or cut")
 

@@ -13,9 +13,9 @@
 #define NSEC	      1000000000ULL
 #define RETRY_MIN_NS  (1 * NSEC)
 #define RETRY_MAX_NS  (30 * NSEC)
-#define STATS_EVERY   10
 
 struct iho_collect {
+	const struct iho_collector_options *open;
 	const struct iho_metrics_options *options;
 	const struct iho_collect_counts *counts;
 	struct iho_collector *collector;
@@ -44,14 +44,16 @@ void iho_count_request(struct iho_collect_counts *c, unsigned int code)
 	}
 }
 
-int iho_collect_new(struct iho_collect **out, const struct iho_metrics_options *o,
+int iho_collect_new(struct iho_collect **out, const struct iho_collector_options *collector,
+		    const struct iho_metrics_options *metrics,
 		    const struct iho_collect_counts *counts, struct iho_error *err)
 {
 	struct iho_collect *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return iho_fail(err, -ENOMEM, "out of memory");
-	c->options = o;
+	c->open = collector;
+	c->options = metrics;
 	c->counts = counts;
 	c->retry_wait_ns = RETRY_MIN_NS;
 	c->last_s = -1;
@@ -80,7 +82,6 @@ static void down(struct iho_collect *c)
 
 int iho_collect_report(struct iho_collect *c, struct iho_error *err)
 {
-	struct iho_collector_options o = { .stats_every = STATS_EVERY };
 	int r = 0;
 
 	if (!c->collector) {
@@ -88,13 +89,18 @@ int iho_collect_report(struct iho_collect *c, struct iho_error *err)
 			*err = c->why;
 			return -EAGAIN;
 		}
-		r = iho_collector_open(&c->collector, &o, &c->why);
+		r = iho_collector_open(&c->collector, c->open, &c->why);
 		if (r)
 			c->collector = NULL;
 		malloc_trim(0); /* loading took megabytes for a moment */
 	}
 	if (!r)
 		r = iho_collector_report(c->collector, &c->report, &c->why);
+	if (r == -ENOTCONN && c->collector) { /* it looks for ihod itself, at each call */
+		c->report = NULL;
+		*err = c->why;
+		return r;
+	}
 	if (r) {
 		down(c);
 		*err = c->why;

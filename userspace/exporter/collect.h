@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One scrape: ask the collector, render its report. A collector that does not answer is asked again
- * after 1 s, then ever later up to 30 s; meanwhile a scrape says iho_up 0. Belongs to one thread.
+ * after 1 s, then ever later up to 30 s, but an ihod that was there once at each scrape; meanwhile a
+ * scrape says iho_up 0. Belongs to one thread.
  */
 #ifndef IHO_EXPORTER_COLLECT_H
 #define IHO_EXPORTER_COLLECT_H
@@ -22,7 +23,9 @@ void iho_count_request(struct iho_collect_counts *c, unsigned int code);
 
 struct iho_collect;
 
-int iho_collect_new(struct iho_collect **out, const struct iho_metrics_options *o,
+/* The three must outlive it. */
+int iho_collect_new(struct iho_collect **out, const struct iho_collector_options *collector,
+		    const struct iho_metrics_options *metrics,
 		    const struct iho_collect_counts *counts, struct iho_error *err);
 void iho_collect_free(struct iho_collect *c);
 

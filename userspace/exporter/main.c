@@ -99,7 +99,7 @@ static int run(const struct iho_options *o)
 	}
 	r = o->server.user ? iho_become(o->server.user, &err) : 0;
 	if (!r)
-		r = iho_collect_new(&c, &o->server.metrics, &none, &err);
+		r = iho_collect_new(&c, &o->server.collector, &o->server.metrics, &none, &err);
 	if (!r && o->once)
 		r = scrape(c, o, &err);
 	else if (!r)

@@ -14,6 +14,7 @@
 #define DEFAULT_MIN_INTERVAL 0.25
 #define DEFAULT_INTERVAL     15
 #define DEFAULT_SERIES	     50000
+#define STATS_EVERY	     10 /* the collector's own cost: see collector.h */
 
 enum {
 	OPT_LISTEN = 256,
@@ -21,6 +22,7 @@ enum {
 	OPT_CONNECTIONS,
 	OPT_MIN_INTERVAL,
 	OPT_USER,
+	OPT_SOCKET,
 	OPT_ONCE,
 	OPT_FORMAT,
 	OPT_TEXTFILE,
@@ -37,6 +39,7 @@ static const struct option long_options[] = {
 	{ "max-connections", required_argument, NULL, OPT_CONNECTIONS },
 	{ "min-interval", required_argument, NULL, OPT_MIN_INTERVAL },
 	{ "user", required_argument, NULL, OPT_USER },
+	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "once", no_argument, NULL, OPT_ONCE },
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "textfile", required_argument, NULL, OPT_TEXTFILE },
@@ -62,6 +65,8 @@ const char iho_usage[] =
 	"      --min-interval SEC    scrapes closer together get the same answer (0 to 60;\n"
 	"                            default 0.25)\n"
 	"      --user NAME           be this user once the sockets are open (from root)\n"
+	"      --socket PATH         read from the ihod at PATH, and from nothing else (default:\n"
+	"                            from ihod where it runs, else count by itself, as root)\n"
 	"      --once                print one scrape and end\n"
 	"      --format FORMAT       of --once: prometheus, openmetrics or json;\n"
 	"                            of --list-metrics: json\n"
@@ -203,6 +208,12 @@ static int parse_option(struct iho_options *o, int c, struct iho_error *err)
 	case OPT_USER:
 		o->server.user = optarg;
 		return 0;
+	case OPT_SOCKET:
+		if (!*optarg)
+			return iho_fail(err, -EINVAL, "--socket wants a path");
+		o->server.collector.socket = optarg;
+		o->server.collector.mode = IHO_HOST_DAEMON;
+		return 0;
 	case OPT_ONCE:
 		o->once = true;
 		return 0;
@@ -258,6 +269,7 @@ int iho_options_parse(struct iho_options *o, int argc, char **argv, struct iho_e
 	o->server.max_connections = DEFAULT_CONNECTIONS;
 	o->server.min_interval_s = DEFAULT_MIN_INTERVAL;
 	o->server.metrics.max_series = DEFAULT_SERIES;
+	o->server.collector.stats_every = STATS_EVERY;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":hV", long_options, NULL)) != -1) {
 		if (c == ':')

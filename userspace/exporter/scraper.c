@@ -216,22 +216,19 @@ static void *scrape(void *arg)
 	return NULL;
 }
 
-int iho_scraper_start(struct iho_scraper **out, const struct iho_metrics_options *options,
-		      const struct iho_collect_counts *counts, double min_interval_s, int fd,
-		      struct iho_error *err)
+int iho_scraper_start(struct iho_scraper **out, struct iho_collect *collect, double min_interval_s,
+		      int fd, struct iho_error *err)
 {
 	struct iho_scraper *s = calloc(1, sizeof(*s));
 	pthread_condattr_t clock;
 	pthread_attr_t attr;
 	int r;
 
-	if (!s)
+	if (!s) {
+		iho_collect_free(collect);
 		return iho_fail(err, -ENOMEM, "out of memory");
-	r = iho_collect_new(&s->collect, options, counts, err);
-	if (r) {
-		free(s);
-		return r;
 	}
+	s->collect = collect;
 	s->fd = fd;
 	s->min_ns = min_interval_s * NSEC;
 	s->refs = 1;

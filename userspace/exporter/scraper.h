@@ -33,12 +33,11 @@ static inline unsigned int iho_body_kind(enum iho_metrics_format format, bool gz
 }
 
 /*
- * Starts the thread. `fd`, an eventfd, is written to whenever bodies were made. `options` and
- * `counts` must outlive it.
+ * Starts the thread, which takes `collect` over, also on error. `fd`, an eventfd, is written to
+ * whenever bodies were made.
  */
-int iho_scraper_start(struct iho_scraper **out, const struct iho_metrics_options *options,
-		      const struct iho_collect_counts *counts, double min_interval_s, int fd,
-		      struct iho_error *err);
+int iho_scraper_start(struct iho_scraper **out, struct iho_collect *collect, double min_interval_s,
+		      int fd, struct iho_error *err);
 
 /* Waits some seconds for the thread. Bodies that are still held live until they are put. */
 void iho_scraper_stop(struct iho_scraper *s);

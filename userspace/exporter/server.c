@@ -898,6 +898,7 @@ static int open_signals(struct server *s)
 static int prepare(struct server *s, struct iho_error *err)
 {
 	const struct iho_server_options *o = s->options;
+	struct iho_collect *collect;
 	int r = open_signals(s);
 
 	if (r)
@@ -918,8 +919,9 @@ static int prepare(struct server *s, struct iho_error *err)
 	if (!r)
 		iho_auth_users(s->auth, &s->site->config);
 	if (!r)
-		r = iho_scraper_start(&s->scraper, &o->metrics, &s->counts, o->min_interval_s,
-				      s->bodies, err);
+		r = iho_collect_new(&collect, &o->collector, &o->metrics, &s->counts, err);
+	if (!r)
+		r = iho_scraper_start(&s->scraper, collect, o->min_interval_s, s->bodies, err);
 	return r;
 }
 

@@ -20,6 +20,7 @@ struct iho_server_options {
 	double min_interval_s;
 	const char *web_config; /* NULL: neither TLS nor passwords */
 	const char *user; /* to be from the moment on that the sockets are there; NULL: stay */
+	struct iho_collector_options collector;
 	struct iho_metrics_options metrics;
 };
 
