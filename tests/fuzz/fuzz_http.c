@@ -49,7 +49,7 @@ static void words(const char *text)
 {
 	char back[IHO_ADDRESS_TEXT];
 	struct iho_address a, b;
-	struct iho_error err;
+	struct iho_error err = {};
 	unsigned long n;
 	double s;
 

@@ -20,7 +20,7 @@
 #include "../../userspace/exporter/textfile.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define HASH "$2b$05$abcdefghijklmnopqrstuuC1N0SpDeHu6ZtT4xQy9f8o7m6l5k4j3"
+#define HASH	      "$2b$05$abcdefghijklmnopqrstuuC1N0SpDeHu6ZtT4xQy9f8o7m6l5k4j3"
 
 static void test_accept(void **state)
 {
@@ -42,8 +42,7 @@ static void test_accept(void **state)
 		{ "application/openmetrics-text;q=0", IHO_METRICS_PROMETHEUS },
 		{ "application/openmetrics-text;q=2", IHO_METRICS_PROMETHEUS },
 		{ "application/openmetrics-text;q=0.5,text/plain;q=0.5", IHO_METRICS_OPENMETRICS },
-		{ "application/openmetrics-text;q=0.5,text/plain;q=0.501",
-		  IHO_METRICS_PROMETHEUS },
+		{ "application/openmetrics-text;q=0.5,text/plain;q=0.501", IHO_METRICS_PROMETHEUS },
 		{ "text/plain;q=0.5,*/*;q=0.9", IHO_METRICS_OPENMETRICS },
 		{ "text/*;q=0.2,application/*;q=0.3", IHO_METRICS_OPENMETRICS },
 		{ "*/*;q=0.9,application/openmetrics-text;q=0", IHO_METRICS_PROMETHEUS },
@@ -84,8 +83,13 @@ static void test_gzip_wanted(void **state)
 static void test_authorization(void **state)
 {
 	static const char *const bad[] = {
-		"",	 "Basic",	 "Basic ",	       "Basic dXNlcg==" /* no colon */,
-		"Digest dXNlcjpw", "Basic dXNlcjpw!", "Basic AHU6cA==" /* a NUL */,
+		"",
+		"Basic",
+		"Basic ",
+		"Basic dXNlcg==" /* no colon */,
+		"Digest dXNlcjpw",
+		"Basic dXNlcjpw!",
+		"Basic AHU6cA==" /* a NUL */,
 	};
 	char buf[IHO_AUTH_BYTES], big[1024] = "Basic ";
 	const char *user, *password;
@@ -105,12 +109,24 @@ static void test_authorization(void **state)
 
 static void test_address(void **state)
 {
-	static const char *const good[] = { "127.0.0.1:9978", "0.0.0.0:0", "[::1]:65535", "[::]:1" };
-	static const char *const bad[] = { "", ":", "9978", "127.0.0.1", "127.0.0.1:", "1.2.3:4",
-					   "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1: 1",
-					   "::1:80", "[::1]", "[]:1", "[127.0.0.1]:1", "host:1" };
+	static const char *const good[] = { "127.0.0.1:9978", "0.0.0.0:0", "[::1]:65535",
+					    "[::]:1" };
+	static const char *const bad[] = { "",
+					   ":",
+					   "9978",
+					   "127.0.0.1",
+					   "127.0.0.1:",
+					   "1.2.3:4",
+					   "127.0.0.1:65536",
+					   "127.0.0.1:-1",
+					   "127.0.0.1: 1",
+					   "::1:80",
+					   "[::1]",
+					   "[]:1",
+					   "[127.0.0.1]:1",
+					   "host:1" };
 	char text[IHO_ADDRESS_TEXT];
-	struct iho_error err;
+	struct iho_error err = {};
 	struct iho_address a;
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
@@ -132,7 +148,7 @@ static void test_config(void **state)
 {
 	struct iho_webconfig c;
 	gnutls_priority_t p;
-	struct iho_error err;
+	struct iho_error err = {};
 	char s[512];
 
 	assert_int_equal(parse(&c, "", &err), 0);
@@ -199,14 +215,16 @@ static void test_config_refused(void **state)
 		  "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384] }",
 		  "the same ciphers" },
 		{ "http_server_config: { headers: { Set-Cookie: a } }", "Set-Cookie is not" },
-		{ "http_server_config: { headers: { X-Frame-Options: \"a\\r\\nb\" } }", "one line" },
-		{ "basic_auth_users: { a: $2b$17$abcdefghijklmnopqrstuuC1N0SpDeHu6ZtT4xQy9f8o7m6l5k4j3 }",
+		{ "http_server_config: { headers: { X-Frame-Options: \"a\\r\\nb\" } }",
+		  "one line" },
+		{ "basic_auth_users: { a: "
+		  "$2b$17$abcdefghijklmnopqrstuuC1N0SpDeHu6ZtT4xQy9f8o7m6l5k4j3 }",
 		  "bcrypt" },
 		{ "basic_auth_users: { 'a:b': x }", "a name that is none" },
 		{ "&a tls_server_config: *a", "" },
 	};
 	struct iho_webconfig c;
-	struct iho_error err;
+	struct iho_error err = {};
 
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
 		err.text[0] = '\0';
@@ -234,7 +252,7 @@ static void test_page_policy(void **state)
 static void test_textfile(void **state)
 {
 	char folder[] = "/tmp/iho-test.XXXXXX", path[64], command[128], got[16] = "";
-	struct iho_error err;
+	struct iho_error err = {};
 	FILE *f;
 
 	assert_non_null(mkdtemp(folder));
@@ -256,10 +274,10 @@ static void test_textfile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_accept),	     cmocka_unit_test(test_gzip_wanted),
+		cmocka_unit_test(test_accept),	      cmocka_unit_test(test_gzip_wanted),
 		cmocka_unit_test(test_authorization), cmocka_unit_test(test_address),
-		cmocka_unit_test(test_config),	     cmocka_unit_test(test_config_refused),
-		cmocka_unit_test(test_page_policy),  cmocka_unit_test(test_textfile),
+		cmocka_unit_test(test_config),	      cmocka_unit_test(test_config_refused),
+		cmocka_unit_test(test_page_policy),   cmocka_unit_test(test_textfile),
 	};
 
 	return cmocka_run_group_tests_name("http", tests, NULL, NULL);

@@ -59,9 +59,9 @@ int iho_address_parse(const char *text, struct iho_address *out, struct iho_erro
 	}
 wrong:
 	return iho_fail(err, -EINVAL,
-			     "\"%.80s\" is no address to listen on: ADDRESS:PORT in numbers, as in "
-			     "127.0.0.1:9978 or [::1]:9978",
-			     text);
+			"\"%.80s\" is no address to listen on: ADDRESS:PORT in numbers, as in "
+			"127.0.0.1:9978 or [::1]:9978",
+			text);
 }
 
 void iho_address_format(const struct iho_address *a, char *buf)

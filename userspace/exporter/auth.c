@@ -226,8 +226,8 @@ static bool take_token(struct iho_auth *a)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	a->tokens += IHO_AUTH_RATE * ((now.tv_sec - a->filled.tv_sec) +
-				      (now.tv_nsec - a->filled.tv_nsec) / 1e9);
+	a->tokens += IHO_AUTH_RATE *
+		     ((now.tv_sec - a->filled.tv_sec) + (now.tv_nsec - a->filled.tv_nsec) / 1e9);
 	a->filled = now;
 	if (a->tokens > IHO_AUTH_RATE)
 		a->tokens = IHO_AUTH_RATE;

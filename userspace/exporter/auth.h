@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Basic authentication (RFC 7617) against bcrypt hashes. bcrypt is slow on purpose: it is computed in
- * a thread of its own, so that nobody else waits for it, at most IHO_AUTH_RATE times a second,
+ * Basic authentication (RFC 7617) against bcrypt hashes. bcrypt is slow on purpose: it is computed
+ * in a thread of its own, so that nobody else waits for it, at most IHO_AUTH_RATE times a second,
  * and a credential that was right once is known by a keyed hash from then on.
  */
 #ifndef IHO_EXPORTER_AUTH_H

@@ -10,9 +10,9 @@
 
 #include "error.h"
 
-#define NSEC	      1000000000ULL
-#define RETRY_MIN_NS  (1 * NSEC)
-#define RETRY_MAX_NS  (30 * NSEC)
+#define NSEC	     1000000000ULL
+#define RETRY_MIN_NS (1 * NSEC)
+#define RETRY_MAX_NS (30 * NSEC)
 
 struct iho_collect {
 	const struct iho_collector_options *open;

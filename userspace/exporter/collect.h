@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One scrape: ask the collector, render its report. A collector that does not answer is asked again
- * after 1 s, then ever later up to 30 s, but an ihod that was there once at each scrape; meanwhile a
- * scrape says iho_up 0. Belongs to one thread.
+ * after 1 s, then ever later up to 30 s, but an ihod that was there once at each scrape; meanwhile
+ * a scrape says iho_up 0. Belongs to one thread.
  */
 #ifndef IHO_EXPORTER_COLLECT_H
 #define IHO_EXPORTER_COLLECT_H

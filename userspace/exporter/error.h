@@ -8,8 +8,8 @@
 #include "collector.h"
 
 /* Puts the sentence into `err` and returns `code`, a negative errno value. */
-__attribute__((format(printf, 3, 4))) static inline int
-iho_fail(struct iho_error *err, int code, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static inline int iho_fail(struct iho_error *err, int code,
+								 const char *fmt, ...)
 {
 	va_list ap;
 

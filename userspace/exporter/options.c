@@ -119,7 +119,8 @@ static int parse_format(struct iho_options *o, const char *s, struct iho_error *
 			return 0;
 		}
 	}
-	return iho_fail(err, -EINVAL, "unknown format \"%.80s\": prometheus, openmetrics or json", s);
+	return iho_fail(err, -EINVAL, "unknown format \"%.80s\": prometheus, openmetrics or json",
+			s);
 }
 
 static int add_listen(struct iho_options *o, const char *s, struct iho_error *err)
@@ -172,8 +173,8 @@ static int set_count(const char *what, const char *s, unsigned long min, unsigne
 		     unsigned long *out, struct iho_error *err)
 {
 	if (iho_parse_count(s, min, max, out))
-		return iho_fail(err, -EINVAL, "--%s \"%.80s\" is not a number from %lu to %lu", what,
-				s, min, max);
+		return iho_fail(err, -EINVAL, "--%s \"%.80s\" is not a number from %lu to %lu",
+				what, s, min, max);
 	return 0;
 }
 
@@ -250,8 +251,9 @@ static int check(const struct iho_options *o, struct iho_error *err)
 				"--listen and --web-config are for the server, which --once, "
 				"--textfile and --list-metrics do not start");
 	if (o->textfile && o->has_format)
-		return iho_fail(err, -EINVAL, "--format is not for --textfile: node_exporter reads "
-					      "one format only");
+		return iho_fail(err, -EINVAL,
+				"--format is not for --textfile: node_exporter reads "
+				"one format only");
 	if (o->has_format && !o->once && o->action != IHO_ACT_LIST)
 		return iho_fail(err, -EINVAL, "--format is for --once and --list-metrics");
 	if (o->action == IHO_ACT_LIST && o->has_format && o->format != IHO_METRICS_JSON)

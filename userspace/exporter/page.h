@@ -5,7 +5,8 @@
 
 #include <stddef.h>
 
-extern const char iho_page[], iho_page_end[];
+extern const char iho_page[];
+extern const size_t iho_page_bytes;
 
 /*
  * The Content-Security-Policy for an HTML page: the scripts and style sheets that stand in it are

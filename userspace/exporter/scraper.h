@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The thread that scrapes, and the bodies that it made. A body is shared by all who send it; one that
- * is young enough is given out again, so that a flood of requests costs one rendering for each
+ * The thread that scrapes, and the bodies that it made. A body is shared by all who send it; one
+ * that is young enough is given out again, so that a flood of requests costs one rendering for each
  * --min-interval. A slow reader keeps its body alive, so the number of bodies of a kind that live
  * at once is bounded too; at the bound the newest one there is goes out.
  */
@@ -43,8 +43,8 @@ int iho_scraper_start(struct iho_scraper **out, struct iho_collect *collect, dou
 void iho_scraper_stop(struct iho_scraper *s);
 
 /*
- * A body for a request that came at `asked_ns`, held for the caller; NULL: it is being made, ask again
- * when `fd` says so.
+ * A body for a request that came at `asked_ns`, held for the caller; NULL: it is being made, ask
+ * again when `fd` says so.
  */
 struct iho_body *iho_scraper_get(struct iho_scraper *s, unsigned int kind, uint64_t asked_ns);
 void iho_body_put(void *body);

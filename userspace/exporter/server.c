@@ -38,7 +38,7 @@
 #define SEND_BUFFER	131072 /* in the kernel; without this it may grow to megabytes */
 #define SPARE_FDS	64
 
-#define TYPE_TEXT "text/plain; charset=utf-8"
+#define TYPE_TEXT     "text/plain; charset=utf-8"
 #define CLOSED_POLICY "default-src 'none'; frame-ancestors 'none'"
 
 enum phase {
@@ -95,7 +95,7 @@ struct server {
 struct fields {
 	char accept[2048], encoding[512];
 	const char *authorization;
-	bool long_line, body;
+	bool long_line, body, nameless;
 };
 
 /* -------------------------------------------------------------------------------- connections */
@@ -351,8 +351,8 @@ static enum MHD_Result send_answer(struct connection *c, unsigned int code, stru
 static enum MHD_Result say(struct connection *c, unsigned int code, const char *text,
 			   const char *name, const char *value)
 {
-	struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), (void *)text,
-								 MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *r =
+		MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY);
 
 	if (r && !add_headers(r, c->site, TYPE_TEXT, CLOSED_POLICY)) {
 		MHD_destroy_response(r);
@@ -369,7 +369,7 @@ static enum MHD_Result send_page(struct connection *c, const struct fields *f)
 
 	r = gzip ? MHD_create_response_from_buffer(s->page_gzip_len, s->page_gzip,
 						   MHD_RESPMEM_PERSISTENT)
-		 : MHD_create_response_from_buffer(iho_page_end - iho_page, (void *)iho_page,
+		 : MHD_create_response_from_buffer(iho_page_bytes, (void *)iho_page,
 						   MHD_RESPMEM_PERSISTENT);
 	if (r && (!add_headers(r, c->site, "text/html; charset=utf-8", policy(s, "/")) ||
 		  MHD_add_response_header(r, "Vary", "Accept-Encoding") != MHD_YES)) {
@@ -492,6 +492,7 @@ static enum MHD_Result read_field(void *cls, enum MHD_ValueKind kind, const char
 
 	if (!value)
 		value = "";
+	f->nameless |= !*name;
 	f->long_line |= strlen(name) + strlen(value) + 2 > LINE_MAX_BYTES;
 	if (!strcasecmp(name, "Accept"))
 		append(f->accept, sizeof(f->accept), value);
@@ -527,6 +528,8 @@ static enum MHD_Result answer(struct connection *c, const char *url, const char 
 	if (f.long_line)
 		return say(c, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
 			   "At most 8 KiB in one line.\n", NULL, NULL);
+	if (f.nameless) /* the library lets it pass */
+		return say(c, MHD_HTTP_BAD_REQUEST, "A field has no name.\n", NULL, NULL);
 	if (!c->judged) {
 		c->verdict = iho_auth_check(s->auth, f.authorization, (void *)(uintptr_t)c->id);
 		c->judged = true;
@@ -538,8 +541,8 @@ static enum MHD_Result answer(struct connection *c, const char *url, const char 
 		suspend(c);
 		return MHD_YES;
 	case IHO_AUTH_LATER:
-		return say(c, MHD_HTTP_TOO_MANY_REQUESTS,
-			   "Too many passwords to check at once.\n", "Retry-After", "1");
+		return say(c, MHD_HTTP_TOO_MANY_REQUESTS, "Too many passwords to check at once.\n",
+			   "Retry-After", "1");
 	default:
 		return say(c, MHD_HTTP_UNAUTHORIZED, "Name and password, please.\n",
 			   "WWW-Authenticate", "Basic realm=\"iho-exporter\", charset=\"UTF-8\"");
@@ -688,8 +691,7 @@ static void reload(struct server *s)
 
 /* ---------------------------------------------------------------------------------------- loop */
 
-static void accept_one(struct server *s, int fd, const struct sockaddr_storage *from,
-		       socklen_t len)
+static void accept_one(struct server *s, int fd, const struct sockaddr_storage *from, socklen_t len)
 {
 	int size = SEND_BUFFER;
 	struct connection *c;
@@ -712,7 +714,8 @@ static void accept_some(struct server *s, int listener)
 		if (n_connections(s) >= s->options->max_connections + ACCEPT_MOST - 1)
 			return;
 		len = sizeof(from);
-		fd = accept4(listener, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		fd = accept4(listener, (struct sockaddr *)&from, &len,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
 			if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
 				s->accept_ns = iho_now_ns() + TICK_MS * 1000000ULL;
@@ -903,9 +906,8 @@ static int prepare(struct server *s, struct iho_error *err)
 
 	if (r)
 		return iho_fail(err, r, "no file descriptors: %s", strerror(-r));
-	s->page_policy = iho_page_policy(iho_page, iho_page_end - iho_page);
-	if (!s->page_policy || iho_gzip(iho_page, iho_page_end - iho_page, &s->page_gzip,
-					&s->page_gzip_len))
+	s->page_policy = iho_page_policy(iho_page, iho_page_bytes);
+	if (!s->page_policy || iho_gzip(iho_page, iho_page_bytes, &s->page_gzip, &s->page_gzip_len))
 		return iho_fail(err, -ENOMEM, "out of memory");
 	r = raise_file_limit(o->max_connections, err);
 	if (!r)

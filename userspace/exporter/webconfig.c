@@ -160,7 +160,8 @@ static int add_suite(struct parse *p, const struct key *k, yaml_node_t *v)
 			return 0;
 		}
 	}
-	return wrong(p, v, k->name, "holds a suite that is not one of ECDHE with AES-GCM or ChaCha20");
+	return wrong(p, v, k->name,
+		     "holds a suite that is not one of ECDHE with AES-GCM or ChaCha20");
 }
 
 /* GnuTLS would offer every pair of the key exchanges and the ciphers: all must have been meant. */
@@ -229,8 +230,8 @@ static int mapping(struct parse *p, const char *name, yaml_node_t *v, const stru
 		return 0; /* "key:" with nothing behind it */
 	if (v->type != YAML_MAPPING_NODE)
 		return wrong(p, v, name, "wants keys with values");
-	for (yaml_node_pair_t *i = v->data.mapping.pairs.start;
-	     !r && i < v->data.mapping.pairs.top; i++) {
+	for (yaml_node_pair_t *i = v->data.mapping.pairs.start; !r && i < v->data.mapping.pairs.top;
+	     i++) {
 		yaml_node_t *key = yaml_document_get_node(&p->doc, i->key);
 		const char *s = text(key);
 		size_t k;
@@ -361,8 +362,8 @@ static int set_users(struct parse *p, const struct key *self, yaml_node_t *v)
 	p->c->users = calloc(IHO_WEB_USERS, sizeof(*p->c->users));
 	if (!p->c->users)
 		return iho_fail(p->err, -ENOMEM, "out of memory");
-	for (yaml_node_pair_t *i = v->data.mapping.pairs.start;
-	     !r && i < v->data.mapping.pairs.top; i++)
+	for (yaml_node_pair_t *i = v->data.mapping.pairs.start; !r && i < v->data.mapping.pairs.top;
+	     i++)
 		r = add_user(p, yaml_document_get_node(&p->doc, i->key),
 			     yaml_document_get_node(&p->doc, i->value));
 	return r;
@@ -478,8 +479,7 @@ void iho_webconfig_priorities(const struct iho_webconfig *c, char *buf, size_t l
 	unsigned int max = c->max_version ? c->max_version : 13;
 	unsigned int kx = c->key_exchanges ? c->key_exchanges : 3;
 	unsigned int cipher = c->ciphers ? c->ciphers : 7;
-	int n = snprintf(buf, len,
-			 "NORMAL:-VERS-ALL%s%s:-KX-ALL:-CIPHER-ALL:-MAC-ALL:+AEAD",
+	int n = snprintf(buf, len, "NORMAL:-VERS-ALL%s%s:-KX-ALL:-CIPHER-ALL:-MAC-ALL:+AEAD",
 			 max >= 13 ? ":+VERS-TLS1.3" : "", min <= 12 ? ":+VERS-TLS1.2" : "");
 
 	for (size_t i = 0; i < ARRAY_SIZE(key_exchanges); i++)
