@@ -15,7 +15,7 @@
 struct fields {
 	char accept[2048], encoding[512];
 	const char *authorization;
-	bool long_line, body, nameless;
+	bool long_line, body;
 };
 
 static const char *policy(const struct server *s, const char *path)
@@ -211,7 +211,6 @@ static enum MHD_Result read_field(void *cls, enum MHD_ValueKind kind, const char
 
 	if (!value)
 		value = "";
-	f->nameless |= !*name;
 	f->long_line |= strlen(name) + strlen(value) + 2 > IHO_LINE_MAX_BYTES;
 	if (!strcasecmp(name, "Accept"))
 		append(f->accept, sizeof(f->accept), value);
@@ -247,8 +246,6 @@ static enum MHD_Result answer(struct connection *c, const char *url, const char 
 	if (f.long_line)
 		return say(c, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
 			   "At most 8 KiB in one line.\n", NULL, NULL);
-	if (f.nameless) /* the library lets it pass */
-		return say(c, MHD_HTTP_BAD_REQUEST, "A field has no name.\n", NULL, NULL);
 	if (!c->judged) {
 		c->verdict = iho_auth_check(s->auth, f.authorization, (void *)(uintptr_t)c->id);
 		c->judged = true;
