@@ -110,7 +110,7 @@ static struct MHD_Response *body_response(struct iho_body *b)
 	return r;
 }
 
-/* The collector's thread is stuck: say that it does not answer, in the format that was asked for. */
+/* The collector's thread is stuck: say that it does not answer, in the format asked for. */
 static struct MHD_Response *down_response(const struct server *s, enum iho_metrics_format format)
 {
 	struct iho_metrics_text text;
