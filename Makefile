@@ -27,10 +27,13 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Wer
 LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson
 TOP_LIBS := $(LIB_LIBS) -lncursesw -ltinfo
 IHOD_LIBS := $(LIB_LIBS) -levent_core -lsystemd -lcap-ng -lseccomp
+EXP_LIBS := $(LIB_LIBS) -lmicrohttpd -lgnutls -lyaml -lcrypt
 
 LIB_SRC := $(wildcard userspace/lib/*.c)
 TOP_SRC := $(wildcard userspace/top/*.c)
 IHOD_SRC := $(wildcard userspace/daemon/*.c)
+EXP_SRC := $(wildcard userspace/exporter/*.c)
+EXP_ASM := $(wildcard userspace/exporter/*.S)
 DEMO_SRC := $(wildcard userspace/demo/*.c)
 DEMO_ASM := $(wildcard userspace/demo/*.S)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
@@ -40,18 +43,21 @@ obj = $(patsubst %,$(B)/%.o,$(basename $(1)))
 LIB_OBJ := $(call obj,$(LIB_SRC))
 TOP_OBJ := $(call obj,$(TOP_SRC))
 IHOD_OBJ := $(call obj,$(IHOD_SRC))
+EXP_OBJ := $(call obj,$(EXP_SRC)) $(patsubst %,$(B)/%.o,$(EXP_ASM))
+EXP_LIB_OBJ := $(filter-out %/main.o,$(EXP_OBJ))
 DEMO_OBJ := $(call obj,$(DEMO_SRC)) $(patsubst %,$(B)/%.o,$(DEMO_ASM))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
-PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo
+PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo $(B)/iho-exporter
+MANUALS := $(wildcard userspace/*/*.8)
 
 say = @printf '  %-7s %s\n' $(1) $@ >&2
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
-.PHONY: all run demo check check-unit check-host check-lab bench install uninstall clean help \
-	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers
+.PHONY: all run demo check check-unit check-host check-lab bench fuzz install uninstall clean help \
+	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers manual
 
 all: programs
 
@@ -99,17 +105,27 @@ bench: deps-bench programs
 	@tests/bench/bench.sh
 
 # Every tests/fuzz/fuzz_NAME.c is a target of libFuzzer, with its first inputs in tests/fuzz/NAME/.
+FUZZ_SECONDS ?= 600
+
 fuzzers: deps-check
 	@$(MAKE) -s --no-print-directory -j$$(nproc) $(FUZZ_BIN) >&2
 
+fuzz: fuzzers programs
+	@$(MAKE) -s --no-print-directory programs SAN=1
+	@tests/fuzz/fuzz.sh $(FUZZ_SECONDS)
+
+# The metrics in the manual, after a change of the catalogue.
+manual: programs
+	@userspace/exporter/manual.py $(B)/iho-exporter userspace/exporter/iho-exporter.8
+
 install: programs
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 0755 $(B)/iho-top $(B)/iho-demo $(DESTDIR)$(PREFIX)/sbin/
-	install -m 0644 userspace/top/iho-top.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 0755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/sbin/
+	install -m 0644 $(MANUALS) $(DESTDIR)$(PREFIX)/share/man/man8/
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/sbin/,iho-top iho-demo)
-	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/iho-top.8
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/sbin/,$(notdir $(PROGRAMS)))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(MANUALS)))
 
 clean:
 	rm -rf build
@@ -124,6 +140,7 @@ help:
 	@echo 'make lab-shell [VENUE=amd|intel]   a shell in one'
 	@echo 'make demo [VENUE=amd|intel]        iho-top in one, with a Linux tenant under load'
 	@echo 'make bench            speed beside bpftrace, perf and bcc, as ratios; results in build/bench.json'
+	@echo 'make fuzz [FUZZ_SECONDS=600]   the fuzz targets, that long in all'
 	@echo 'make install [DESTDIR= PREFIX=/usr/local]   make uninstall   make clean'
 	@echo 'SAN=1 builds userspace with ASan and UBSan into build/san'
 
@@ -174,31 +191,51 @@ $(B)/ihod: $(IHOD_OBJ) $(B)/libiho.a
 	$(call say,LD)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(IHOD_OBJ) $(B)/libiho.a $(IHOD_LIBS) -o $@
 
+# The page is one file; how it is made is its folder's affair.
+$(B)/page.html: userspace/exporter/page/index.html
+	$(call say,PAGE)
+	@mkdir -p $(@D)
+	@cp $< $@
+
+$(B)/userspace/exporter/page_data.S.o: $(B)/page.html
+$(B)/userspace/exporter/page_data.S.o: ALL_CFLAGS += -DIHO_PAGE='"$(B)/page.html"'
+
+$(B)/libexporter.a: $(EXP_LIB_OBJ)
+	$(call say,AR)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(B)/iho-exporter: $(B)/userspace/exporter/main.o $(B)/libexporter.a $(B)/libiho.a
+	$(call say,LD)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(EXP_LIBS) -o $@
+
 $(B)/iho-demo: $(DEMO_OBJ)
 	$(call say,LD)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@
 
-$(B)/tests/%: tests/unit/%.c $(B)/libiho.a
+$(B)/tests/%: tests/unit/%.c $(B)/libexporter.a $(B)/libiho.a
 	$(call say,UNIT)
 	@mkdir -p $(@D)
-	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes $< $(B)/libiho.a -lcmocka $(LIB_LIBS) -o $@
+	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes $< $(B)/libexporter.a $(B)/libiho.a -lcmocka \
+		$(EXP_LIBS) -o $@
 
 # The sources are compiled anew: libFuzzer needs clang's marks in all of them.
-FUZZ_DEPS := $(LIB_SRC)
+FUZZ_DEPS := $(filter-out userspace/exporter/main.c,$(EXP_SRC)) $(LIB_SRC)
 
 build/fuzz/fuzz_socket: userspace/daemon/server.c userspace/daemon/server.h
 build/fuzz/fuzz_socket: FUZZ_LIBS := -levent_core
 
-build/fuzz/%: tests/fuzz/%.c $(FUZZ_DEPS) build/iho.skel.h build/layout.h
+build/fuzz/%: tests/fuzz/%.c $(FUZZ_DEPS) build/iho.skel.h build/layout.h build/page.html
 	$(call say,FUZZ)
 	@mkdir -p $(@D)
 	@$(CLANG) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -g -O1 -fsanitize=fuzzer,address,undefined \
 		-fno-sanitize-recover=undefined -Wno-missing-prototypes $< $(FUZZ_DEPS) \
-		$(LIB_LIBS) $(FUZZ_LIBS) -o $@
+		-DIHO_PAGE='"build/page.html"' $(EXP_ASM) $(EXP_LIBS) $(FUZZ_LIBS) -o $@
 
 $(B)/bench/%: tests/bench/%.c $(B)/libiho.a
 	$(call say,CC)
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@
 
--include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d
+-include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
+	$(DEMO_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d

@@ -32,9 +32,24 @@ for m in $(files '*.8' '*.1'); do
 	mandoc -T lint -W warning "$m" >"$TMP/man" 2>&1
 	ok $? "$m: mandoc has no warning" || diag "$(cat "$TMP/man")"
 	mandoc -T utf8 "$m" | col -b >"$TMP/page"
-	for o in $("$TOP" --help 2>/dev/null | grep -oE -- '--[a-z-]+' | sort -u); do
+	program=$B/$(basename "${m%.*}")
+	"$program" --help >"$TMP/help" 2>/dev/null
+	[ -s "$TMP/help" ]
+	ok $? "$m: its program is there, and has --help"
+	for o in $(grep -oE -- '--[a-z-]+' "$TMP/help" | sort -u); do
 		grep -qF -- "$o" "$TMP/page" || echo "$o is not described"
 	done >"$TMP/opts"
 	is "$(cat "$TMP/opts")" "" "$m: describes every option"
 done
+
+# The metrics of the manual are those of the program, with labels, type and meaning
+"$B/iho-exporter" --list-metrics 2>/dev/null >"$TMP/metrics"
+[ "$(wc -l <"$TMP/metrics")" -gt 30 ]
+ok $? "iho-exporter lists its metrics"
+cp userspace/exporter/iho-exporter.8 "$TMP/page.8"
+userspace/exporter/manual.py "$B/iho-exporter" "$TMP/page.8"
+cmp -s "$TMP/page.8" userspace/exporter/iho-exporter.8
+ok $? "userspace/exporter/iho-exporter.8: METRICS is what make manual writes"
+is "$(sed -n '/^\.\\" between/,/^\.\\" end of/s/^\.It //p' userspace/exporter/iho-exporter.8)" \
+	"$(awk '{print $1}' "$TMP/metrics")" "userspace/exporter/iho-exporter.8: all metrics, in the catalogue's order"
 done_testing

@@ -1,0 +1,4 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# tests/host/exporter-hostile.t with the ASan/UBSan build
+IHO_BUILD=build/san exec "$(dirname "$0")/../host/exporter-hostile.t"

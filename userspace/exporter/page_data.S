@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+	.section .rodata
+	.globl iho_page, iho_page_bytes
+	.hidden iho_page, iho_page_bytes
+iho_page:
+	.incbin IHO_PAGE
+0:	.byte 0
+	.balign 8
+iho_page_bytes:
+	.quad 0b - iho_page
+	.section .note.GNU-stack, "", @progbits
