@@ -17,6 +17,10 @@ check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf p
 	syslinux-common trace-cmd bpftrace'
 # bench: the peers that the suite is compared with.
 bench='bpftrace linux-perf bpfcc-tools python3 strace jq'
+# The live page is put together by node, with what npm brings. Both are often there from elsewhere than
+# Debian, whose packages would then conflict: only what the commands lack is asked for.
+command -v node >/dev/null || build="$build nodejs"
+command -v npm >/dev/null || build="$build npm"
 
 case ${1-} in
 build) want=$build ;;
