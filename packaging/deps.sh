@@ -9,9 +9,9 @@ build='make gcc libc6-dev pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
 	libncurses-dev libjansson-dev libtraceevent-dev linux-libc-dev
 	libevent-dev libsystemd-dev libcap-ng-dev libseccomp-dev'
 # check: unit tests, TAP runner, terminal driver, schema validation, analysers, man page checks; what
-# the lab is built with, and the tools that it compares with.
+# the lab is built with, and the tools that it compares with; the browser that the live page is tested in.
 check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf procps util-linux
-	prometheus python3-prometheus-client
+	prometheus python3-prometheus-client chromium
 	strace mandoc jq libclang-rt-14-dev qemu-system-x86 git
 	xz-utils zstd debian-archive-keyring kmod busybox-static g++ patch xorriso isolinux
 	syslinux-common trace-cmd bpftrace'
