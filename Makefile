@@ -51,6 +51,12 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo $(B)/iho-exporter
 MANUALS := $(wildcard userspace/*/*.8)
 
+# The live page, in one file, and the policy that it is to be served under.
+PAGE_DIR := userspace/exporter/page
+PAGE_SRC := $(addprefix $(PAGE_DIR)/,index.html page.css format.js model.js charts.js page.js build.mjs)
+PAGE_NPM := $(addprefix $(PAGE_DIR)/,package.json package-lock.json .npmrc)
+PAGE := $(B)/page.html $(B)/page.csp
+
 say = @printf '  %-7s %s\n' $(1) $@ >&2
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -63,7 +69,7 @@ all: programs
 
 # Packages first, in a recursive make: what they bring (bpftool, headers) is needed by the rules.
 programs: deps-build
-	@$(MAKE) -s --no-print-directory -j$$(nproc) $(PROGRAMS) >&2
+	@$(MAKE) -s --no-print-directory -j$$(nproc) $(PROGRAMS) $(PAGE) >&2
 
 units: programs
 	@$(MAKE) -s --no-print-directory -j$$(nproc) $(UNIT_BIN) >&2
@@ -176,6 +182,19 @@ $(B)/%.S.o: %.S
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) -c $< -o $@
 
+# npm runs when what it is to bring changed, never in the source folder; the lock holds the checksum.
+build/npm/.done: $(PAGE_NPM)
+	$(call say,NPM)
+	@mkdir -p $(@D)
+	@cp $(PAGE_NPM) $(@D)/
+	@cd $(@D) && npm ci --loglevel=error
+	@touch $@
+
+$(PAGE) &: $(PAGE_SRC) build/npm/.done
+	$(call say,PAGE)
+	@mkdir -p $(@D)
+	@node $(PAGE_DIR)/build.mjs build/npm $(PAGE)
+
 $(B)/libiho.a: $(LIB_OBJ)
 	$(call say,AR)
 	@rm -f $@
@@ -190,12 +209,6 @@ $(B)/iho-top: $(TOP_OBJ) $(B)/libiho.a
 $(B)/ihod: $(IHOD_OBJ) $(B)/libiho.a
 	$(call say,LD)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(IHOD_OBJ) $(B)/libiho.a $(IHOD_LIBS) -o $@
-
-# The page is one file; how it is made is its folder's affair.
-$(B)/page.html: userspace/exporter/page/index.html
-	$(call say,PAGE)
-	@mkdir -p $(@D)
-	@cp $< $@
 
 $(B)/userspace/exporter/page_data.S.o: $(B)/page.html
 $(B)/userspace/exporter/page_data.S.o: ALL_CFLAGS += -DIHO_PAGE='"$(B)/page.html"'

@@ -10,14 +10,18 @@ build='make gcc libc6-dev pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
 	libevent-dev libsystemd-dev libcap-ng-dev libseccomp-dev
 	libmicrohttpd-dev libgnutls28-dev libyaml-dev libcrypt-dev'
 # check: unit tests, TAP runner, terminal driver, schema validation, analysers, man page checks; what
-# the lab is built with, and the tools that it compares with.
+# the lab is built with, and the tools that it compares with; the browser that the live page is tested in.
 check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf procps util-linux
-	prometheus python3-prometheus-client
+	prometheus python3-prometheus-client chromium
 	strace mandoc jq libclang-rt-14-dev qemu-system-x86 git
 	xz-utils zstd debian-archive-keyring kmod busybox-static g++ patch xorriso isolinux
 	syslinux-common trace-cmd bpftrace curl openssl python3 python3-yaml'
 # bench: the peers that the suite is compared with.
 bench='bpftrace linux-perf bpfcc-tools python3 strace jq'
+# The live page is put together by node, with what npm brings. Both are often there from elsewhere than
+# Debian, whose packages would then conflict: only what the commands lack is asked for.
+command -v node >/dev/null || build="$build nodejs"
+command -v npm >/dev/null || build="$build npm"
 
 case ${1-} in
 build) want=$build ;;
