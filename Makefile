@@ -19,8 +19,8 @@ CC := gcc
 CLANG ?= clang
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
 CFLAGS ?= -O2 -g
-ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(SANFLAGS) -D_GNU_SOURCE -DIHO_VERSION='"$(VERSION)"' \
-	-Iuserspace/lib -I$(B) -MMD -MP -pthread
+ALL_CFLAGS = -std=gnu11 $(CPPFLAGS) $(CFLAGS) $(WARN) $(SANFLAGS) -D_GNU_SOURCE \
+	-DIHO_VERSION='"$(VERSION)"' -Iuserspace/lib -I$(B) -MMD -MP -pthread
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
 	-Wno-unused-parameter -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
@@ -49,7 +49,6 @@ DEMO_OBJ := $(call obj,$(DEMO_SRC)) $(patsubst %,$(B)/%.o,$(DEMO_ASM))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo $(B)/iho-exporter
-MANUALS := $(wildcard userspace/*/*.8)
 
 # The live page, in one file, and the policy that it is to be served under.
 PAGE_DIR := userspace/exporter/page
@@ -68,7 +67,11 @@ MAKEFLAGS += --no-builtin-rules
 all: programs
 
 # Packages first, in a recursive make: what they bring (bpftool, headers) is needed by the rules.
+# DEPS=no: they are somebody else's business, as when a Debian package is built.
+ifneq ($(DEPS),no)
 programs: deps-build
+endif
+programs:
 	@$(MAKE) -s --no-print-directory -j$$(nproc) $(PROGRAMS) $(PAGE) >&2
 
 units: programs
@@ -124,14 +127,7 @@ fuzz: fuzzers programs
 manual: programs
 	@userspace/exporter/manual.py $(B)/iho-exporter userspace/exporter/iho-exporter.8
 
-install: programs
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 0755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/sbin/
-	install -m 0644 $(MANUALS) $(DESTDIR)$(PREFIX)/share/man/man8/
-
-uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/sbin/,$(notdir $(PROGRAMS)))
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(MANUALS)))
+include packaging/install.mk
 
 clean:
 	rm -rf build
@@ -148,6 +144,7 @@ help:
 	@echo 'make bench            speed beside bpftrace, perf and bcc, as ratios; results in build/bench.json'
 	@echo 'make fuzz [FUZZ_SECONDS=600]   the fuzz targets, that long in all'
 	@echo 'make install [DESTDIR= PREFIX=/usr/local]   make uninstall   make clean'
+	@echo 'make deb              Debian packages, into build/deb'
 	@echo 'SAN=1 builds userspace with ASan and UBSan into build/san'
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c

@@ -15,7 +15,8 @@ check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf p
 	prometheus python3-prometheus-client chromium
 	strace mandoc jq libclang-rt-14-dev qemu-system-x86 git
 	xz-utils zstd debian-archive-keyring kmod busybox-static g++ patch xorriso isolinux
-	syslinux-common trace-cmd bpftrace curl openssl python3 python3-yaml'
+	syslinux-common trace-cmd bpftrace curl openssl python3 python3-yaml
+	build-essential debhelper lintian systemd iproute2'
 # bench: the peers that the suite is compared with.
 bench='bpftrace linux-perf bpfcc-tools python3 strace jq'
 # The live page is put together by node, with what npm brings. Both are often there from elsewhere than
