@@ -10,7 +10,8 @@ build='make gcc libc6-dev pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
 	libevent-dev libsystemd-dev libcap-ng-dev libseccomp-dev
 	libmicrohttpd-dev libgnutls28-dev libyaml-dev libcrypt-dev'
 # check: unit tests, TAP runner, terminal driver, schema validation, analysers, man page checks; what
-# the lab is built with, and the tools that it compares with; the browser that the live page is tested in.
+# the lab is built with, and the tools that it compares with; the browser that the live page is tested in;
+# last, what the Debian packages are built and judged with.
 check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf procps util-linux
 	prometheus python3-prometheus-client chromium
 	strace mandoc jq libclang-rt-14-dev qemu-system-x86 git
