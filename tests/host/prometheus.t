@@ -11,11 +11,11 @@ command -v prometheus >/dev/null || skip_all "no prometheus"
 
 P=tests/prometheus
 
-# live NAME VERB...: one test, which lists what is wrong
+# live LIMIT NAME VERB...: one test, which lists what is still wrong after LIMIT seconds
 live() {
-	local name=$1 out
-	shift
-	out=$(/usr/bin/python3 $P/live.py --limit 60 "http://127.0.0.1:$PORT" "$@")
+	local limit=$1 name=$2 out
+	shift 2
+	out=$(/usr/bin/python3 $P/live.py --limit "$limit" "http://127.0.0.1:$PORT" "$@")
 	ok $? "$name" || diag "$out"
 }
 
@@ -57,24 +57,24 @@ scrape_configs:
 END
 prometheus_start || exit 1
 
-live "file_sd and http_sd name the hosts" targets healthy software provoked silent nobody
-live "every expression of every panel, variable, rule and alert has an answer" evaluate
-live "provoked: exactly the alerts of what was provoked" firing provoked \
+live 30 "file_sd and http_sd name the hosts" targets healthy software provoked silent nobody
+live 60 "every expression of every panel, variable, rule and alert has an answer" evaluate
+live 60 "provoked: exactly the alerts of what was provoked" firing provoked \
 	IhoCollectorRestarted IhoEventsLost IhoSlotsNearlyUsed IhoSeriesDropped IhoBillIncomplete IhoExitStorm \
 	IhoUserExitStorm IhoVcpuStarved IhoInterloper IhoApicvInhibited IhoApicvFlapping IhoHaltPollWaste \
 	IhoMigrationNotConverging IhoMigrationFailed
-live "no collector: that alert, and no other" firing silent IhoCollectorDown
-live "no exporter: that alert, and no other" firing nobody IhoExporterDown
-live "the texts of all of them are filled in" texts
-live "a panel that is empty on a software KVM says so" degrade software
-live "every rule is evaluated without an error" rules
-live "healthy: no alert has ever fired" silent healthy
-live "healthy software KVM: no alert has ever fired" silent software
+live 30 "no collector: that alert, and no other" firing silent IhoCollectorDown
+live 30 "no exporter: that alert, and no other" firing nobody IhoExporterDown
+live 0 "the texts of all of them are filled in" texts
+live 0 "a panel that is empty on a software KVM says so" degrade software
+live 10 "every rule is evaluated without an error" rules
+live 0 "healthy: no alert has ever fired" silent healthy
+live 0 "healthy software KVM: no alert has ever fired" silent software
 
 curl -sf "http://127.0.0.1:$FAKE/freeze" >/dev/null
 for i in healthy software provoked silent; do
 	[ $i = silent ] && least=5 || least=100
-	live "$i: what is served is what is stored" stored $i "http://127.0.0.1:$FAKE/$i/metrics" $least
+	live 20 "$i: what is served is what is stored" stored $i "http://127.0.0.1:$FAKE/$i/metrics" $least
 done
 grep -vE 'level=(warn|info)' "$TMP/prometheus.err" >"$TMP/errors"
 is "$(head -5 "$TMP/errors")" "" "prometheus reports no error"
