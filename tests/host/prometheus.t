@@ -68,8 +68,8 @@ live 30 "no exporter: that alert, and no other" firing nobody IhoExporterDown
 live 0 "the texts of all of them are filled in" texts
 live 0 "a panel that is empty on a software KVM says so" degrade software
 live 10 "every rule is evaluated without an error" rules
-live 0 "healthy: no alert has ever fired" silent healthy
-live 0 "healthy software KVM: no alert has ever fired" silent software
+live 0 "healthy: no alert has ever fired" silent 'instance="healthy"'
+live 0 "healthy software KVM: no alert has ever fired" silent 'instance="software"'
 
 curl -sf "http://127.0.0.1:$FAKE/freeze" >/dev/null
 for i in healthy software provoked silent; do

@@ -8,10 +8,11 @@ anything; those whose answer takes a while to come right repeat until --limit se
 	live.py URL degrade HOST	a panel that is empty for HOST says so in its description
 	live.py URL stored INSTANCE METRICS-URL N	what stands there, N samples or more, is what is stored
 	live.py URL firing INSTANCE [NAME...]	exactly these alerts fire for INSTANCE
-	live.py URL at-least INSTANCE NAME...	at least these fire for INSTANCE
-	live.py URL silent INSTANCE	none has fired for INSTANCE since Prometheus runs, but info
+	live.py URL fired SELECTOR NAME...	these have fired since Prometheus runs, for instance="...",vm="..."
+	live.py URL silent SELECTOR	none has, but info
 	live.py URL texts		the texts of all alerts that fire are filled in
 	live.py URL rules		every rule was evaluated, and without an error
+	live.py URL catalogue FILE	the families from paper are those of iho-exporter --list-metrics, in FILE
 	live.py URL targets [INSTANCE...]	the targets have exactly these instances
 	live.py URL value EXPR		prints the values
 """
@@ -24,6 +25,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import fake_exporter
 import sources
 
 
@@ -118,14 +120,19 @@ def firing(prometheus, args):
 	yield from (f"{a} fires for {args[0]}" for a in sorted(now - want))
 
 
-def at_least(prometheus, args):
-	yield from (f"{a} does not fire for {args[0]}" for a in sorted(set(args[1:]) - fires(prometheus, args[0])))
+def have_fired(prometheus, selector):
+	expr = f'count_over_time(ALERTS{{alertname=~"Iho.+",alertstate="firing",{selector}}}[1h])'
+	return [s["metric"] for s in prometheus.query(expr)]
+
+
+def fired(prometheus, args):
+	have = {m["alertname"] for m in have_fired(prometheus, args[0])}
+	yield from (f"{a} has not fired for {args[0]}" for a in sorted(set(args[1:]) - have))
 
 
 def silent(prometheus, args):
-	expr = f'count_over_time(ALERTS{{alertname=~"Iho.+",alertstate="firing",severity!="info",instance="{args[0]}"}}[1h])'
-	for s in prometheus.query(expr):
-		yield f"{s['metric']['alertname']} fired for {args[0]}: {s['metric']}"
+	for m in have_fired(prometheus, args[0] + ',severity!="info"'):
+		yield f"{m['alertname']} has fired: {m}"
 
 
 def texts(prometheus, args):
@@ -147,14 +154,29 @@ def rules(prometheus, args):
 			yield f"{r['name']}: {r['health']} {r.get('lastError', '')}"
 
 
+def catalogue(prometheus, args):
+	"""The families of the host from paper, as the real exporter's --list-metrics has them"""
+	kinds = {"info": "gauge"}
+	real = {}
+	with open(args[0]) as f:
+		for line in f:
+			name, labels, kind = re.match(r"(\w+)(?:\{(.*?)\})?\s+(\w+)", line).groups()
+			real[name] = kinds.get(kind, kind), tuple(labels.split(",")) if labels else ()
+	for name, family in fake_exporter.FAMILIES.items():
+		if real.get(name) != family:
+			yield f"{name}: on paper {family}, real {real.get(name)}"
+	for name in real.keys() - fake_exporter.FAMILIES.keys():
+		yield f"{name}: real, and not on paper"
+
+
 def targets(prometheus, args):
 	have = {t["labels"]["instance"] for t in prometheus.get("targets")["activeTargets"]}
 	yield from (f"{i} is no target" for i in sorted(set(args) - have))
 	yield from (f"{i} is a target" for i in sorted(have - set(args)))
 
 
-VERBS = {"evaluate": evaluate, "degrade": degrade, "stored": stored, "firing": firing, "at-least": at_least,
-	 "silent": silent, "texts": texts, "rules": rules, "targets": targets}
+VERBS = {"evaluate": evaluate, "degrade": degrade, "stored": stored, "firing": firing, "fired": fired,
+	 "silent": silent, "texts": texts, "rules": rules, "catalogue": catalogue, "targets": targets}
 
 
 def main():
