@@ -269,7 +269,8 @@ FLEET = dashboard("fleet", "Fleet overview", "All hosts and tenants of one job, 
 				"Value #A": "vCPUs", "Value #B": "VMM exits/s", "Value #C": "own cost (cores)",
 				"Value #D": "lost in 5 min", "Value #E": "exits/s",
 				"Value #F": "worst wait (share)"}}}]),
-	lines("Busy, by signal", "The share of vCPU time at work, mean of all VMs, by each signal that hosts have.",
+	lines("Busy, by signal", "The share of vCPU time at work, mean of all VMs, by each signal. "
+	      "Empty where hosts have none.",
 	      t(f"avg by (signal) (instance_vm_signal:iho_vcpu_busy_ratio:avg{{{HOST}}})", "{{signal}}"), "percentunit",
 	      width=24, height=6, max=1),
 	panel("table", "Versions", "Which release runs on how many hosts.",
@@ -280,7 +281,7 @@ FLEET = dashboard("fleet", "Fleet overview", "All hosts and tenants of one job, 
 
 TENANT = dashboard("tenant", "Tenant", "One VM: what it does, and what keeps it from doing it.", [
 	stat("vCPUs", "Live vCPUs of the chosen VMs.", t(f"sum(iho_vm_vcpus{{{VM}}})", "vCPUs")),
-	stat("Busy", "The share of vCPU time at work, by each signal this host has; see the panel below.",
+	stat("Busy", "The share of vCPU time at work, by each signal; see the panel below. Empty where the host has none.",
 	     t(f"avg by (signal) (iho_vcpu_busy_ratio{{{VM}}})", "{{signal}}"), "percentunit", width=8),
 	stat("Exits", "Per second, all vCPUs." + NO_EXITS, t(f"sum({rate('iho_vcpu_exits_total')})", "exits"), "ops"),
 	stat("VMM exits", "Exits to the VMM per second, all vCPUs.", t(f"sum({rate('iho_vcpu_user_exits_total')})", "exits"), "ops"),
@@ -294,7 +295,7 @@ TENANT = dashboard("tenant", "Tenant", "One VM: what it does, and what keeps it 
 	stack("The bill", "vCPUs in each state; the sum is the number of vCPUs." + NO_SPLIT,
 	      t(f"sum by (state) ({rate('iho_vcpu_state_seconds_total')})", "{{state}}"), states=True),
 	lines("Busy, by signal", "bill: our own states; mperf, ref_cycles: the CPU's counters; guest: the guest's own word. "
-	      "A signal that the host lacks is absent.",
+	      "A signal that the host lacks is absent; empty where it has none.",
 	      t(f"avg by (signal) (iho_vcpu_busy_ratio{{{VM}}})", "{{signal}}"), "percentunit", max=1),
 	stack("CPU time by mode", "Cores used by the vCPU threads, host's and guest's part; 'guest' where user and system "
 	      "cannot be told apart.", t(f"sum by (mode) ({rate('iho_vcpu_cpu_seconds_total')})", "{{mode}}")),

@@ -6,5 +6,5 @@
 set -eu
 cd "$(dirname "$0")/../../dashboards/prometheus"
 for f in iho.rules.yml iho.alerts.yml; do
-	sed -E -e 's/\[[0-9]+m\]/[6s]/g' -e 's/^( *interval:) .*/\1 1s/' -e 's/^( *for:) .*/\1 2s/' $f >"$1/$f"
+	sed -E -e 's/\[15m\]/[20s]/g; s/\[[0-9]+m\]/[6s]/g' -e 's/^( *interval:) .*/\1 1s/' -e 's/^( *for:) .*/\1 2s/' $f >"$1/$f"
 done
