@@ -49,7 +49,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 
 .PHONY: all run demo check check-unit check-host check-lab bench install uninstall clean help \
-	deps-build deps-check deps-bench lab lab-shell lint programs units
+	bench-fleet dashboards-demo deps-build deps-check deps-bench lab lab-shell lint programs units
 
 all: programs
 
@@ -96,6 +96,13 @@ demo: deps-check programs
 bench: deps-bench programs
 	@tests/bench/bench.sh
 
+# What a fleet costs the Prometheus that watches it: see dashboards/README.md.
+bench-fleet: deps-bench
+	@HOSTS=$(HOSTS) tests/bench/fleet.sh
+
+dashboards-demo: deps-check programs
+	@PAPER=$(PAPER) dashboards/demo.sh
+
 install: programs
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 0755 $(B)/iho-top $(B)/iho-demo $(DESTDIR)$(PREFIX)/sbin/
@@ -118,6 +125,8 @@ help:
 	@echo 'make lab-shell [VENUE=amd|intel]   a shell in one'
 	@echo 'make demo [VENUE=amd|intel]        iho-top in one, with a Linux tenant under load'
 	@echo 'make bench            speed beside bpftrace, perf and bcc, as ratios; results in build/bench.json'
+	@echo 'make bench-fleet [HOSTS=N]         what a fleet costs its Prometheus, and what the recording rules cut'
+	@echo 'make dashboards-demo [PAPER=1]     Prometheus (and Grafana) with all rules and dashboards, this host in it'
 	@echo 'make install [DESTDIR= PREFIX=/usr/local]   make uninstall   make clean'
 	@echo 'SAN=1 builds userspace with ASan and UBSan into build/san'
 

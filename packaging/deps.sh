@@ -11,12 +11,12 @@ build='make gcc libc6-dev pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
 # check: unit tests, TAP runner, terminal driver, schema validation, analysers, man page checks; what
 # the lab is built with, and the tools that it compares with.
 check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf procps util-linux
-	prometheus python3-prometheus-client
+	prometheus python3-prometheus-client python3-yaml curl
 	strace mandoc jq libclang-rt-14-dev qemu-system-x86 git
 	xz-utils zstd debian-archive-keyring kmod busybox-static g++ patch xorriso isolinux
 	syslinux-common trace-cmd bpftrace'
 # bench: the peers that the suite is compared with.
-bench='bpftrace linux-perf bpfcc-tools python3 strace jq'
+bench='bpftrace linux-perf bpfcc-tools python3 strace jq prometheus'
 
 case ${1-} in
 build) want=$build ;;

@@ -6,7 +6,7 @@
 #
 # counts the series of a host of 64 vCPUs, and of 1,000 of them on paper; then lets the real Prometheus,
 # with the rules as they are shipped, scrape as many simulated hosts as this machine bears (or HOSTS), and
-# asks it the fleet's questions with and without the recording rules. Some 90 seconds. Figures of time and
+# asks it the fleet's questions with and without the recording rules. Some three minutes. Figures of time and
 # memory are of this machine and share it with the simulated hosts; ratios and counts travel.
 # Everything is kept in build/bench-fleet.json.
 set -u

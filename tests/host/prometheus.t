@@ -38,28 +38,26 @@ prometheus_start() {
 	return 1
 }
 
-# A view of this host: an ihod in a /run of its own, and an exporter beside it that shows the tenants of this
-# test: view_start NAME MAX-SERIES IHOD-OPTION...
+# A view of this host: an ihod of its own, and an exporter that asks it and shows the tenants of this test:
+# view_start NAME MAX-SERIES IHOD-OPTION...
 declare -A IHOD EXPORTER
-view_start() {
-	local name=$1 series=$2
-	shift 2
-	IHOD_OPTIONS=(--group root "$@")
-	spawn unshare -m --propagation private bash -c 'mount -t tmpfs none /run && mkdir /run/iho && exec "$@"' - \
-		"$PWD/$B/ihod" "${IHOD_OPTIONS[@]}" 2>"$TMP/$name.ihod"
+ihod_start() {
+	local name=$1
+	shift
+	spawn "$B/ihod" --socket "$TMP/$name.sock" --group root "$@" 2>>"$TMP/$name.ihod"
 	IHOD[$name]=$SPAWNED
-	poll 60 test -S "/proc/${IHOD[$name]}/root/run/iho/ihod.sock" || diag "no ihod:" "$(cat "$TMP/$name.ihod")"
-	spawn nsenter -t "${IHOD[$name]}" -m "$PWD/$B/iho-exporter" --listen 127.0.0.1:0 --vm "prom$$-*" \
+}
+view_start() {
+	local name=$1 series=$2 at='127\.0\.0\.1:[0-9]+'
+	shift 2
+	ihod_start "$name" "$@"
+	poll 60 test -S "$TMP/$name.sock" || diag "no ihod:" "$(cat "$TMP/$name.ihod")"
+	spawn "$B/iho-exporter" --listen 127.0.0.1:0 --socket "$TMP/$name.sock" --vm "prom$$-*" \
 		--max-series "$series" 2>"$TMP/$name.exporter"
 	EXPORTER[$name]=$SPAWNED
-	poll 60 has_line "$TMP/$name.exporter" '127\.0\.0\.1:[0-9]+' || diag "no exporter:" "$(cat "$TMP/$name.exporter")"
-	port=$(grep -oE '127\.0\.0\.1:[0-9]+' "$TMP/$name.exporter" | head -n 1)
-	echo "[{\"targets\": [\"$port\"], \"labels\": {\"instance\": \"$name\"}}]" >"$TMP/targets/$name.json"
-}
-# Another ihod in the /run of that exporter, after the first was killed
-view_restart() {
-	spawn nsenter -t "${EXPORTER[$1]}" -m "$PWD/$B/ihod" "${IHOD_OPTIONS[@]}" 2>>"$TMP/$1.ihod"
-	IHOD[$1]=$SPAWNED
+	poll 60 has_line "$TMP/$name.exporter" "$at" || diag "no exporter:" "$(cat "$TMP/$name.exporter")"
+	printf '[{"targets": ["%s"], "labels": {"instance": "%s"}}]\n' \
+		"$(grep -oE "$at" "$TMP/$name.exporter" | head -n 1)" "$name" >"$TMP/targets/$name.json"
 }
 kill_hard() {
 	kill -9 "$1"
@@ -175,7 +173,7 @@ real_tests() {
 
 	live 60 "few: slots and series run out" fired 'instance="few"' IhoEventsLost IhoSlotsNearlyUsed IhoSeriesDropped
 	kill_hard "${IHOD[few]}"
-	view_restart few
+	ihod_start few --max-vcpus 1
 	live 60 "few: a killed and restarted ihod is noticed" fired 'instance="few"' IhoCollectorRestarted
 	kill_hard "${IHOD[few]}"
 	live 60 "few: a killed ihod is noticed" fired 'instance="few"' IhoCollectorDown

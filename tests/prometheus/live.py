@@ -200,7 +200,8 @@ def main():
 		if not wrong or time.monotonic() >= end:
 			break
 		time.sleep(0.3)
-	print("\n".join(wrong[:40]))
+	for line in wrong[:40]:
+		print(line)
 	sys.exit(bool(wrong))
 
 

@@ -129,5 +129,6 @@ def check_alerts():
 check_dashboards()
 check_names()
 check_alerts()
-print("\n".join(problems))
+for problem in problems:
+	print(problem)
 sys.exit(bool(problems))
