@@ -62,7 +62,8 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 
 .PHONY: all run demo check check-unit check-host check-lab bench fuzz install uninstall clean help \
-	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers manual
+	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers manual \
+	bench-fleet dashboards-demo
 
 all: programs
 
@@ -113,6 +114,13 @@ demo: deps-check programs
 bench: deps-bench programs
 	@tests/bench/bench.sh
 
+# What a fleet costs the Prometheus that watches it: see dashboards/README.md.
+bench-fleet: deps-bench
+	@HOSTS=$(HOSTS) tests/bench/fleet.sh
+
+dashboards-demo: deps-check programs
+	@PAPER=$(PAPER) dashboards/demo.sh
+
 # Every tests/fuzz/fuzz_NAME.c is a target of libFuzzer, with its first inputs in tests/fuzz/NAME/.
 FUZZ_SECONDS ?= 600
 
@@ -143,6 +151,8 @@ help:
 	@echo 'make demo [VENUE=amd|intel]        iho-top in one, with a Linux tenant under load'
 	@echo 'make bench            speed beside bpftrace, perf and bcc, as ratios; results in build/bench.json'
 	@echo 'make fuzz [FUZZ_SECONDS=600]   the fuzz targets, that long in all'
+	@echo 'make bench-fleet [HOSTS=N]         what a fleet costs its Prometheus, and what the recording rules cut'
+	@echo 'make dashboards-demo [PAPER=1]     Prometheus (and Grafana) with all rules and dashboards, this host in it'
 	@echo 'make install [DESTDIR= PREFIX=/usr/local]   make uninstall   make clean'
 	@echo 'make deb              Debian packages, into build/deb'
 	@echo 'SAN=1 builds userspace with ASan and UBSan into build/san'
