@@ -3,8 +3,9 @@
  * The door of bpf/: the records that the BPF programs write and every reader maps.
  *
  * All maps are BPF_F_MMAPABLE arrays, frozen: only BPF programs write to them. A reader maps them
- * and takes its snapshots without a system call. Times are CLOCK_MONOTONIC in nanoseconds. Counters only grow; they start at 0 when
- * the slot is taken, which is the moment a vCPU is first seen.
+ * and takes its snapshots without a system call. Times are CLOCK_MONOTONIC in nanoseconds.
+ * Counters only grow; they start at 0 when the slot is taken, which is the moment a vCPU is first
+ * seen.
  *
  * Who writes what:
  *  - a slot: only the vCPU's own thread, or the scheduler while it switches that thread in or out.

@@ -249,10 +249,12 @@ static int setup(void **state)
 	use_slot(3, 3333);
 	use_slot(7, 7777);
 	memset(keeper_vcpu, 0, sizeof(keeper_vcpu));
-	keeper_vcpu[1] = (struct iho_vcpu_entry){ "0-3,8", 5, 1111, 0 };
-	keeper_vcpu[3] = (struct iho_vcpu_entry){ "2", 1, 2222, 0 };
-	keeper_vcpu[4] = (struct iho_vcpu_entry){ "2", 1, 4444, 0 };
-	keeper_vcpu[7] = (struct iho_vcpu_entry){ "", 0, 7777, 0 };
+	keeper_vcpu[1] = (struct iho_vcpu_entry){ .affinity = "0-3,8",
+						  .n_cpus = 5,
+						  .start_ns = 1111 };
+	keeper_vcpu[3] = (struct iho_vcpu_entry){ .affinity = "2", .n_cpus = 1, .start_ns = 2222 };
+	keeper_vcpu[4] = (struct iho_vcpu_entry){ .affinity = "2", .n_cpus = 1, .start_ns = 4444 };
+	keeper_vcpu[7] = (struct iho_vcpu_entry){ .affinity = "", .n_cpus = 0, .start_ns = 7777 };
 	vm[0] = (struct iho_vm_entry){
 		.pid = 123, .start_ns = 5000000000, .key = UINT64_MAX, .id = { "web", "qemu" }
 	};

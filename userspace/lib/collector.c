@@ -294,7 +294,7 @@ int iho_collector_report(struct iho_collector *c, const struct iho_report **out,
 			r = take(c, &interval_s, &snapshot_us, err);
 	}
 	if (r) {
-		/* ihod is gone, restarting, or another version for now: the next call tries again */
+		/* ihod is gone, restarting, or another version: the next call tries again */
 		if (c->remote || !c->keeper) {
 			drop_host(c);
 			r = -ENOTCONN;

@@ -79,8 +79,8 @@ struct iho_features {
 };
 
 /*
- * Looks at this host without loading anything. `c` may be NULL; with one, `used` is filled in. Where
- * `c` reads from ihod, it is ihod that looks: it may see more.
+ * Looks at this host without loading anything. `c` may be NULL; with one, `used` is filled in.
+ * Where `c` reads from ihod, it is ihod that looks: it may see more.
  */
 int iho_features_probe(struct iho_features *f, const struct iho_collector *c,
 		       struct iho_error *err);

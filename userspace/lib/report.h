@@ -203,7 +203,7 @@ struct iho_vm_report {
 
 /* What we cost, and what we missed. */
 struct iho_self {
-	/* The process that hosts the BPF programs, ihod or this one: of one core, over the interval. */
+	/* Of the process that hosts the BPF programs: of one core, over the interval. */
 	double cpu_share;
 	uint64_t cpu_ns; /* in all */
 	double start_time_s; /* when the counters began, since the epoch */
