@@ -172,7 +172,8 @@ static const void *map_records(struct iho_maps *m, struct bpf_map *map, size_t *
 static void unmap_records(const void *p, struct bpf_map *map)
 {
 	if (p)
-		munmap((void *)p, iho_map_bytes(bpf_map__value_size(map), bpf_map__max_entries(map)));
+		munmap((void *)p, iho_map_bytes(bpf_map__value_size(map),
+						bpf_map__max_entries(map)));
 }
 
 static int map_all(struct iho_source *s, struct source_bpf *b)

@@ -120,7 +120,8 @@ int iho_wire_maps_read(struct iho_maps *m, const json_t *j)
 	    read_int(cpus, "stride", sizeof(struct iho_cpu), sizeof(struct iho_cpu) + 7,
 		     &cpu_stride) ||
 	    read_int(j, "shared", IHO_SHARED, IHO_SHARED, &shared) ||
-	    read_int(j, "vms", IHO_VMS, IHO_VMS, &vms) || read_int(j, "bytes", 0, INT64_MAX, &bytes))
+	    read_int(j, "vms", IHO_VMS, IHO_VMS, &vms) ||
+	    read_int(j, "bytes", 0, INT64_MAX, &bytes))
 		return -EPROTO;
 	m->n_slots = n_slots;
 	m->n_cpus = n_cpus;
@@ -199,7 +200,8 @@ static int vm_in(struct iho_vm_entry *e, const json_t *j)
 	char vmm[32];
 
 	memset(e, 0, sizeof(*e));
-	if (read_int(j, "pid", 1, INT32_MAX, &pid) || read_int(j, "start_ns", 0, INT64_MAX, &start) ||
+	if (read_int(j, "pid", 1, INT32_MAX, &pid) ||
+	    read_int(j, "start_ns", 0, INT64_MAX, &start) ||
 	    read_int(j, "nth", 0, UINT32_MAX, &nth) || read_hex(j, "key", &e->key) ||
 	    read_text(j, "name", e->id.name, sizeof(e->id.name)) ||
 	    read_text(j, "vmm", vmm, sizeof(vmm)) || read_bool(j, "namesake", &e->namesake))

@@ -87,11 +87,11 @@ static const char usage[] =
 	"      --format FORMAT     of the batch: table, csv or json (one object a line); implies "
 	"-b\n"
 	"  -p, --vm NAME|PID       only this VM\n"
-	"      --socket PATH       read from the ihod at PATH, and from nothing else (default: from\n"
+	"      --socket PATH       read from the ihod at PATH, and from nothing else (default:\n"
 	"                          " IHO_SOCKET_PATH " where ihod runs, else standalone)\n"
 	"      --standalone        host the BPF programs here, as root, although ihod may run\n"
-	"      --max-vcpus N       standalone: room for N vCPUs (1 to 16384; default: by the host's "
-	"size)\n"
+	"      --max-vcpus N       standalone: room for N vCPUs (1 to 16384; default: by the\n"
+	"                          host's size)\n"
 	"      --no-cost           standalone: do not measure the BPF programs' own cost (see "
 	"OVERHEAD in\n"
 	"                          the manual)\n"
@@ -257,8 +257,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 			     "--features, --json-schema, --help and --version take no options but "
 			     "--format");
 	if (o->standalone && o->collector.socket)
-		return wrong(f, "--standalone, --max-vcpus and --no-cost are not for an ihod: leave "
-				"out --socket");
+		return wrong(f, "--standalone, --max-vcpus and --no-cost are not for an ihod: "
+				"leave out --socket");
 	if (o->standalone)
 		o->collector.mode = IHO_HOST_SELF;
 	if (o->demo == DEMO_ALWAYS && o->vm)
@@ -335,8 +335,8 @@ static bool all_gone(const struct iho_report *r)
  * ihod may be restarted under a batch that runs for days: it is waited for, ten times the delay but
  * ten seconds at least.
  */
-static int next_report(struct iho_collector *c, const struct iho_report **r, int sigfd, double delay,
-		       int *sig, struct iho_error *err)
+static int next_report(struct iho_collector *c, const struct iho_report **r, int sigfd,
+		       double delay, int *sig, struct iho_error *err)
 {
 	double left = 10 * (delay > 1 ? delay : 1);
 	struct timespec due;

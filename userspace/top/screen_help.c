@@ -98,11 +98,11 @@ static void add_strip(struct ui *ui, struct list *l)
 {
 	list_text(l, ITEM_LINE, ST_SECTION, "The lines above the keys");
 	list_wrapped(ui, l, ST_TEXT, "  ",
-		     "self: CPU share of iho-top and of ihod, if it reads from it, of one core. BPF: what its programs cost an "
-		     "event, "
-		     "and of one core. events: all that were counted. lost, unpaired, overflow, no "
-		     "slot and, where there are any, missed switches: see below. source: where the "
-		     "numbers come from. missing: what this host cannot show.");
+		     "self: CPU share of iho-top and of ihod, if it reads from it, of one core. "
+		     "BPF: what its programs cost an event, and of one core. events: all that were "
+		     "counted. lost, unpaired, overflow, no slot and, where there are any, missed "
+		     "switches: see below. source: where the numbers come from. missing: what this "
+		     "host cannot show.");
 }
 
 /* Every counter of what was lost, also the zeros: nothing is dropped in silence. */
