@@ -217,8 +217,8 @@ $(B)/ihod: $(IHOD_OBJ) $(B)/libiho.a
 	$(call say,LD)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(IHOD_OBJ) $(B)/libiho.a $(IHOD_LIBS) -o $@
 
-$(B)/userspace/exporter/page_data.S.o: $(B)/page.html
-$(B)/userspace/exporter/page_data.S.o: ALL_CFLAGS += -DIHO_PAGE='"$(B)/page.html"'
+$(B)/userspace/exporter/page_data.S.o: $(PAGE)
+$(B)/userspace/exporter/page_data.S.o: ALL_CFLAGS += -DIHO_PAGE='"$(B)/page"'
 
 $(B)/libexporter.a: $(EXP_LIB_OBJ)
 	$(call say,AR)
@@ -245,12 +245,12 @@ FUZZ_DEPS := $(filter-out userspace/exporter/main.c,$(EXP_SRC)) $(LIB_SRC)
 build/fuzz/fuzz_socket: userspace/daemon/server.c userspace/daemon/server.h
 build/fuzz/fuzz_socket: FUZZ_LIBS := -levent_core
 
-build/fuzz/%: tests/fuzz/%.c $(FUZZ_DEPS) build/iho.skel.h build/layout.h build/page.html
+build/fuzz/%: tests/fuzz/%.c $(FUZZ_DEPS) build/iho.skel.h build/layout.h build/page.html build/page.csp
 	$(call say,FUZZ)
 	@mkdir -p $(@D)
 	@$(CLANG) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -g -O1 -fsanitize=fuzzer,address,undefined \
 		-fno-sanitize-recover=undefined -Wno-missing-prototypes $< $(FUZZ_DEPS) \
-		-DIHO_PAGE='"build/page.html"' $(EXP_ASM) $(EXP_LIBS) $(FUZZ_LIBS) -o $@
+		-DIHO_PAGE='"build/page"' $(EXP_ASM) $(EXP_LIBS) $(FUZZ_LIBS) -o $@
 
 $(B)/bench/%: tests/bench/%.c $(B)/libiho.a
 	$(call say,CC)

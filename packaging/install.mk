@@ -4,6 +4,7 @@
 # file, as far as it has them.
 
 sbindir ?= $(PREFIX)/sbin
+datadir ?= $(PREFIX)/share/iho
 mandir ?= $(PREFIX)/share/man
 docdir ?= $(PREFIX)/share/doc/iho
 unitdir ?= $(PREFIX)/lib/systemd/system
@@ -12,10 +13,12 @@ tmpfilesdir ?= $(PREFIX)/lib/tmpfiles.d
 # Not below PREFIX: the units look for options in /etc/default.
 sysconfdir ?= /etc
 
-# PARTS="iho-top ..." installs these only.
+# PARTS="iho-top ..." installs these only; iho-dashboards is a part beside the programs.
 PARTS ?= %
 NAMES := $(filter $(PARTS),$(notdir $(PROGRAMS)))
 UNITS := $(wildcard $(NAMES:%=packaging/systemd/%.service))
+DASHBOARDS := $(if $(filter $(PARTS),iho-dashboards),$(filter-out %.sh %.py,$(shell \
+	find dashboards -type f)))
 
 # source:directory:mode
 INSTALLED = $(NAMES:%=$(B)/%:$(sbindir):755) \
@@ -23,6 +26,7 @@ INSTALLED = $(NAMES:%=$(B)/%:$(sbindir):755) \
 	$(patsubst packaging/systemd/%,$(B)/packaging/%:$(unitdir):644,$(UNITS)) \
 	$(patsubst %,%:$(sysusersdir):644,$(wildcard $(NAMES:%=packaging/sysusers.d/%.conf))) \
 	$(patsubst %,%:$(tmpfilesdir):644,$(wildcard $(NAMES:%=packaging/tmpfiles.d/%.conf))) \
+	$(foreach f,$(DASHBOARDS),$f:$(datadir)/$(patsubst %/,%,$(dir $f)):644) \
 	README.md:$(docdir):644
 OPTION_FILES = $(patsubst %,%:$(sysconfdir)/default:644,$(wildcard $(NAMES:%=packaging/default/%)))
 
@@ -45,7 +49,8 @@ uninstall:
 	rm -f $(foreach f,$(INSTALLED),$(call target,$f))
 	$(foreach f,$(OPTION_FILES),! cmp -s $(call part,$f,1) $(call target,$f) || \
 		rm -f $(call target,$f)$(newline)	)
-	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(docdir)
+	for d in $(addprefix $(DESTDIR)$(datadir)/,$(sort $(dir $(DASHBOARDS)))) $(DESTDIR)$(docdir); do \
+		[ ! -d $$d ] || rmdir -p --ignore-fail-on-non-empty $$d; done
 
 # A unit names its program where it is installed, and that may differ from one run to the next.
 units-for-prefix:

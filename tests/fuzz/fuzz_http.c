@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The exporter's own parsers of what comes from outside. The first byte of an input chooses: the
- * fields of a request, the web configuration, the command line's words, the page's policy.
+ * fields of a request, the web configuration, the command line's words.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -88,9 +88,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 'w':
 		words(text);
-		break;
-	case 'p':
-		free(iho_page_policy(text, size - 1));
 		break;
 	}
 	free(text);

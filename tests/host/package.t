@@ -22,6 +22,8 @@ quiet_make install DESTDIR="$D" PREFIX=/opt/iho
 is "$(find "$D/opt/iho/sbin" -type f -perm 755 -printf '%f\n' | sort)" "$PROGRAMS" "make install: every program"
 is "$(find "$D/opt/iho/share/man/man8" -type f -printf '%f\n' | sort)" \
 	"$(sed 's/$/.8/' <<<"$PROGRAMS")" "and its page"
+dashboards() { find dashboards -type f ! -name '*.sh' ! -name '*.py' | sort; }
+is "$(cd "$D/opt/iho/share/iho" && find . -type f -printf '%P\n' | sort)" "$(dashboards)" "and the dashboards with their rules"
 for u in "$D"/opt/iho/lib/systemd/system/*.service; do
 	[ -e "$u" ] || continue
 	x=$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$u")
@@ -49,6 +51,8 @@ for d in "$TMP"/deb/*.deb; do
 	dpkg-deb -c "$d" | sed -n 's|^-.* \./usr/sbin/||p'
 done | sort >"$TMP/packaged"
 is "$(cat "$TMP/packaged")" "$PROGRAMS" "every program is in one package"
+is "$(dpkg-deb -c "$TMP"/deb/iho-dashboards_*.deb | sed -n 's|^-.* \./usr/share/iho/||p' | sort)" "$(dashboards)" \
+	"iho-dashboards: all of them"
 
 # ---- into an overlay over this root ----
 # Not below $TMP: what removes that must not walk into mounts. These end with the namespace.

@@ -18,11 +18,6 @@ struct fields {
 	bool long_line, body;
 };
 
-static const char *policy(const struct server *s, const char *path)
-{
-	return strcmp(path, "/") ? CLOSED_POLICY : s->page_policy;
-}
-
 /* What every answer carries; the web configuration's word counts more than ours. */
 static bool add_headers(struct MHD_Response *r, const struct site *site, const char *type,
 			const char *csp)
@@ -92,7 +87,7 @@ static enum MHD_Result send_page(struct connection *c, const struct fields *f)
 						   MHD_RESPMEM_PERSISTENT)
 		 : MHD_create_response_from_buffer(iho_page_bytes, (void *)iho_page,
 						   MHD_RESPMEM_PERSISTENT);
-	if (r && (!add_headers(r, c->site, "text/html; charset=utf-8", policy(s, "/")) ||
+	if (r && (!add_headers(r, c->site, "text/html; charset=utf-8", iho_page_policy) ||
 		  MHD_add_response_header(r, "Vary", "Accept-Encoding") != MHD_YES)) {
 		MHD_destroy_response(r);
 		r = NULL;

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 	.section .rodata
-	.globl iho_page, iho_page_bytes
-	.hidden iho_page, iho_page_bytes
+	.globl iho_page, iho_page_bytes, iho_page_policy
+	.hidden iho_page, iho_page_bytes, iho_page_policy
 iho_page:
-	.incbin IHO_PAGE
+	.incbin IHO_PAGE ".html"
 0:	.byte 0
+iho_page_policy:
+	.incbin IHO_PAGE ".csp"
+	.byte 0
 	.balign 8
 iho_page_bytes:
 	.quad 0b - iho_page

@@ -352,8 +352,7 @@ static int prepare(struct server *s, struct iho_error *err)
 
 	if (r)
 		return iho_fail(err, r, "no file descriptors: %s", strerror(-r));
-	s->page_policy = iho_page_policy(iho_page, iho_page_bytes);
-	if (!s->page_policy || iho_gzip(iho_page, iho_page_bytes, &s->page_gzip, &s->page_gzip_len))
+	if (iho_gzip(iho_page, iho_page_bytes, &s->page_gzip, &s->page_gzip_len))
 		return iho_fail(err, -ENOMEM, "out of memory");
 	r = raise_file_limit(o->max_connections, err);
 	if (!r)
@@ -396,7 +395,6 @@ int iho_server_run(const struct iho_server_options *o, struct iho_error *err)
 	if (s.scraper)
 		iho_scraper_stop(s.scraper);
 	iho_auth_free(s.auth);
-	free(s.page_policy);
 	free(s.page_gzip);
 	close_fd(s.signals);
 	close_fd(s.bodies);

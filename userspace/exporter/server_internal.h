@@ -63,7 +63,7 @@ struct server {
 	unsigned int n_cut;
 	uint64_t next_id;
 	uint64_t tick_ns, accept_ns, stop_ns; /* accept_ns: not before; stop_ns: 0 or the end */
-	char *page_policy, *page_gzip;
+	char *page_gzip;
 	size_t page_gzip_len;
 };
 
