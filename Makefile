@@ -24,7 +24,7 @@ ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(SANFLAGS) -D_GNU_SOURCE -DIHO_VERSIO
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
 	-Wno-unused-parameter -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
-LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson
+LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson -lm
 TOP_LIBS := $(LIB_LIBS) -lncursesw -ltinfo
 IHOD_LIBS := $(LIB_LIBS) -levent_core -lsystemd -lcap-ng -lseccomp
 
@@ -178,6 +178,18 @@ $(B)/tests/%: tests/unit/%.c $(B)/libiho.a
 	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes $< $(B)/libiho.a -lcmocka $(LIB_LIBS) -o $@
 
 $(B)/bench/%: tests/bench/%.c $(B)/libiho.a
+	$(call say,CC)
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@
+
+# What the tests of migration need: a tenant, and what records one.
+$(B)/migration/guest.elf: tests/migration/guest.S
+	$(call say,GUEST)
+	@mkdir -p $(@D)
+	@$(CC) -m32 -nostdlib -static -Wl,-Ttext=0x100000 -Wl,--build-id=none -Wl,-z,noexecstack \
+		-Wl,-N,--no-warn-rwx-segments $< -o $@
+
+$(B)/migration/%: tests/migration/%.c $(B)/libiho.a
 	$(call say,CC)
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@

@@ -7,14 +7,14 @@ set -eu
 # build: clang compiles the BPF programs, bpftool makes their skeleton; the libraries are named in README.md.
 build='make gcc libc6-dev pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev
 	libncurses-dev libjansson-dev libtraceevent-dev linux-libc-dev
-	libevent-dev libsystemd-dev libcap-ng-dev libseccomp-dev'
+	libevent-dev libsystemd-dev libcap-ng-dev libseccomp-dev libvirt-dev'
 # check: unit tests, TAP runner, terminal driver, schema validation, analysers, man page checks; what
 # the lab is built with, and the tools that it compares with.
 check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf procps util-linux
 	prometheus python3-prometheus-client
 	strace mandoc jq libclang-rt-14-dev qemu-system-x86 git
 	xz-utils zstd debian-archive-keyring kmod busybox-static g++ patch xorriso isolinux
-	syslinux-common trace-cmd bpftrace'
+	syslinux-common trace-cmd bpftrace libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients iproute2'
 # bench: the peers that the suite is compared with.
 bench='bpftrace linux-perf bpfcc-tools python3 strace jq'
 
