@@ -2,14 +2,22 @@
 #include "forecast.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RECENT	       16 /* samples that count as "of late" */
-#define MAX_PASSES     20000
+#define RECENT		   16 /* samples, and passes, that count as "of late" */
+/*
+ * A pass that dirtied nearly as much as any did dirtied all there is. How much faster than it was
+ * counted the guest writes then, nobody can see: taken as twice, and as eight times at worst.
+ */
+#define SATURATED	   0.9
+#define GUESS		   2
+#define WORST_GUESS	   8
+#define MAX_PASSES	   20000
 #define DEFAULT_DOWNTIME_S 0.3 /* QEMU's own, where nobody told the limit */
-#define SLACK_S	       0.05 /* QEMU sends for this long before it looks again how much is left */
+#define SLACK_S		   0.05 /* QEMU sends for this long before it looks again how much is left */
 
 /* QEMU's defaults: throttle-trigger-threshold, -initial, -increment, max-cpu-throttle. */
 #define TRIGGER	       0.5
@@ -25,6 +33,7 @@ struct model {
 	double working_set; /* bytes */
 	double threshold; /* bytes that may be left */
 	double throttle; /* < 0: there is none */
+	double pass_s; /* since the pass of now began */
 };
 
 struct range {
@@ -68,87 +77,112 @@ static struct range bandwidth_of(const struct iho_migration_sample *v, size_t n)
 	return range_of(rate, got);
 }
 
-/*
- * The dirty rates that were counted of late, each with its own throttle taken out and the one of now
- * put in. QEMU counts once a pass, but not more than once a second.
- */
-static struct range dirty_of(const struct iho_migration_sample *v, size_t n)
+/* What the passes of late say about the guest. */
+struct guest {
+	struct range dirty; /* bytes/s at the throttle of now */
+	double working_set; /* bytes: the most that one pass dirtied */
+	bool saturated; /* the last pass dirtied all of it: `dirty` is only the least it may be */
+	double pass_s; /* how long the pass of now goes on already */
+};
+
+static double throttle_at(const struct iho_migration_sample *s)
 {
-	double rate[RECENT], now = v[n - 1].throttle_ratio > 0 ? v[n - 1].throttle_ratio : 0;
+	return s->throttle_ratio > 0 ? fmin(s->throttle_ratio, MOST_THROTTLED) : 0;
+}
+
+/* Did a pass begin with sample `i`, and QEMU count what was written during the one before? */
+static bool is_count(const struct iho_migration_sample *v, size_t i)
+{
+	return v[i].iterations > 1 && v[i].iterations != v[i - 1].iterations &&
+	       v[i].dirty_bytes_per_s > 0;
+}
+
+/*
+ * A pass that dirties the whole working set does so however long it lasts, so the rate that is
+ * counted says less than the truth. What was counted in a pass was written under the throttle of
+ * that pass.
+ */
+static struct guest guest_of(const struct iho_migration_sample *v, size_t n)
+{
+	double rate[RECENT], left[RECENT], now = throttle_at(&v[n - 1]);
+	struct guest g = { .pass_s = -1 };
 	int got = 0;
 
-	for (size_t i = n; i-- > 0 && got < RECENT;) {
-		double was = v[i].throttle_ratio > 0 ? v[i].throttle_ratio : 0;
-
-		if (v[i].dirty_bytes_per_s <= 0)
+	for (size_t i = n; i-- > 1 && got < RECENT;) {
+		if (v[i].iterations != v[i - 1].iterations && g.pass_s < 0)
+			g.pass_s = v[n - 1].elapsed_s - v[i].elapsed_s;
+		if (!is_count(v, i))
 			continue;
-		if (i && v[i].dirty_bytes_per_s == v[i - 1].dirty_bytes_per_s)
-			continue; /* the same count, seen again */
-		/* What is counted after a step of the throttle was written before it. */
-		if (i && v[i - 1].throttle_ratio > 0)
-			was = v[i - 1].throttle_ratio;
-		else if (i)
-			was = 0;
-		rate[got++] = v[i].dirty_bytes_per_s * (1 - now) / (1 - fmin(was, MOST_THROTTLED));
+		left[got] = v[i].remaining_bytes;
+		rate[got++] = v[i].dirty_bytes_per_s * (1 - now) / (1 - throttle_at(&v[i - 1]));
 	}
-	return range_of(rate, got);
+	for (int i = 0; i < got; i++)
+		g.working_set = fmax(g.working_set, left[i]);
+	g.saturated = got && left[0] >= SATURATED * g.working_set;
+	/* Once there are counts of passes that did not dirty all, the others are of no use. */
+	for (int i = 1; i < got && !g.saturated; i++)
+		if (left[i] >= SATURATED * g.working_set && rate[i] < rate[0])
+			rate[i] = rate[0];
+	g.dirty = range_of(rate, got);
+	if (g.saturated) {
+		double least = rate[got - 1]; /* sorted: the highest of the lower bounds */
+
+		g.dirty = (struct range){ least, GUESS * least, WORST_GUESS * least, got };
+	} else if (got) {
+		g.dirty.low = fmin(g.dirty.low, 0.9 * g.dirty.mid);
+		g.dirty.high = fmax(g.dirty.high, 1.1 * g.dirty.mid);
+	}
+	return g;
 }
 
-/* What was left just after a pass began: the pages that the guest wrote during the one before. */
-static double working_set_of(const struct iho_migration_sample *v, size_t n, double threshold)
-{
-	double most = 0;
-	int passes = 0;
+/* QEMU's rule for the throttle, over periods of a second or more that end with a pass. */
+struct throttle {
+	double ratio; /* < 0: there is none */
+	double t, dirty, sent; /* of the period that goes on */
+	int high; /* periods that dirtied too much */
+};
 
-	for (size_t i = n; i-- > 1 && passes < RECENT;) {
-		if (v[i].iterations <= 1)
-			break;
-		if (v[i].remaining_bytes > most)
-			most = v[i].remaining_bytes;
-		passes += v[i].iterations != v[i - 1].iterations;
-	}
-	return most > threshold ? most : threshold;
-}
-
-/* The throttle after a pass of `t` seconds that dirtied `dirty` bytes and sent `sent`. */
-static double next_throttle(double throttle, double t, double dirty, double sent, int *high)
+static void count_pass(struct throttle *th, double t, double dirty, double sent)
 {
-	if (throttle < 0 || t < PERIOD_S)
-		return throttle;
-	if (dirty <= TRIGGER * sent) {
-		*high = 0;
-		return throttle;
+	th->t += t;
+	th->dirty += dirty;
+	th->sent += sent;
+	if (th->ratio < 0 || th->t < PERIOD_S)
+		return;
+	if (th->dirty <= TRIGGER * th->sent) {
+		th->high = 0;
+	} else if (++th->high >= TRIGGER_TIMES) {
+		th->high = 0;
+		th->ratio = th->ratio > 0 ? fmin(th->ratio + NEXT_STEP, MOST_THROTTLED)
+					  : FIRST_STEP;
 	}
-	if (++*high < TRIGGER_TIMES)
-		return throttle;
-	*high = 0;
-	return throttle > 0 ? fmin(throttle + NEXT_STEP, MOST_THROTTLED) : FIRST_STEP;
+	th->t = th->dirty = th->sent = 0;
 }
 
 /* Seconds until it is over; negative: it never is. */
 static double simulate(const struct model *m, double left)
 {
-	double time = 0, throttle = m->throttle, floor = m->bandwidth * SLACK_S;
-	int high = 0;
+	double time = 0, floor = m->bandwidth * SLACK_S;
+	struct throttle th = { .ratio = m->throttle };
 
 	for (int pass = 0; pass < MAX_PASSES && time < IHO_FORECAST_HORIZON_S; pass++) {
-		double send = left - m->threshold, scale = 1, t, dirty;
+		/* of the pass that goes on, only the rest is to be sent */
+		double since = pass ? 0 : m->pass_s, sent = left - m->threshold, scale = 1, t,
+		       dirty;
 
-		if (send <= floor)
-			return time + fmax(left, 0) / m->bandwidth;
-		t = send / m->bandwidth;
-		if (throttle > 0)
-			scale = (1 - throttle) / (1 - fmin(fmax(m->throttle, 0), MOST_THROTTLED));
-		dirty = fmin(m->dirty * scale * t, m->working_set);
+		if (sent <= floor && (pass || sent <= 0))
+			return time + left / m->bandwidth;
+		t = sent / m->bandwidth;
+		if (th.ratio > 0)
+			scale = (1 - th.ratio) / (1 - m->throttle);
+		dirty = fmin(m->dirty * scale * (since + t), m->working_set);
 		time += t;
-		throttle = next_throttle(throttle, t, dirty, send, &high);
-		/* what was not sent may be written again: together never more than the working set */
+		count_pass(&th, since + t, dirty, (since + t) * m->bandwidth);
+		/* what was not sent may be written anew: together no more than the working set */
 		left = fmin(m->threshold + dirty, fmax(m->working_set, m->threshold));
-		/* A working set that fits the downtime is sent in it. */
-		if (m->working_set <= m->threshold)
-			left = m->threshold;
-		/* pass by pass the same, and no throttle that could change it */
-		if (pass > 8 && throttle == m->throttle && dirty >= send * 0.999)
+		/* for ever the same, if no throttle changes it */
+		if (pass > 8 && (th.ratio < 0 || th.ratio >= MOST_THROTTLED) &&
+		    dirty >= 0.999 * sent)
 			return -1;
 	}
 	return -1;
@@ -176,15 +210,18 @@ static void postcopy(struct iho_forecast *f, const struct iho_migration_numbers 
 	f->high_s = now->remaining_bytes / b->low;
 }
 
-static void judge(struct iho_forecast *f, double best, double mid, double worst)
+static void judge(struct iho_forecast *f, double best, double mid, double worst, int counts)
 {
-	if (mid >= 0) {
-		set(f, IHO_FORECAST_CONVERGES, worst < 0 ? "but not if the guest writes faster" : "");
+	if (mid >= 0 && (counts > 1 || worst >= 0)) {
+		set(f, IHO_FORECAST_CONVERGES,
+		    worst < 0 ? "but not if the guest writes faster" : "");
 		f->low_s = best >= 0 ? fmin(best, mid) : mid;
 		f->expected_s = mid;
 		f->high_s = worst >= 0 ? fmax(worst, mid) : -1;
 	} else if (best >= 0) {
-		set(f, IHO_FORECAST_UNKNOWN, "the guest writes about as fast as memory is sent");
+		set(f, IHO_FORECAST_UNKNOWN,
+		    counts > 1 ? "the guest writes about as fast as memory is sent"
+			       : "one pass is not enough to tell how fast the guest writes");
 		f->low_s = best;
 	} else {
 		set(f, IHO_FORECAST_DIVERGES, "the guest writes faster than memory is sent");
@@ -195,43 +232,38 @@ void iho_forecast(struct iho_forecast *f, enum iho_migration_phase phase,
 		  const struct iho_migration_numbers *now, const struct iho_migration_sample *v,
 		  size_t n)
 {
-	struct model m = { .throttle = now->throttle_ratio > 0 ? now->throttle_ratio : -1 };
-	struct range b, d;
-	double best, mid, worst;
+	struct model m = { .throttle = now->throttle_ratio > 0
+					       ? fmin(now->throttle_ratio, MOST_THROTTLED)
+					       : -1 };
+	double left = now->remaining_bytes, time[3];
+	struct range b;
+	struct guest g;
 
 	set(f, IHO_FORECAST_UNKNOWN, "not enough seen yet");
-	if (n < 3 || now->remaining_bytes < 0)
+	if (n < 3 || left < 0)
 		return;
 	b = bandwidth_of(v, n);
 	if (b.n < 2)
 		return;
-	if (phase == IHO_MIGRATION_POSTCOPY) {
+	if (phase == IHO_MIGRATION_POSTCOPY)
 		postcopy(f, now, &b);
-		return;
-	}
 	if (phase != IHO_MIGRATION_PRECOPY)
 		return;
-	d = dirty_of(v, n);
-	if (!d.n) {
+	g = guest_of(v, n);
+	if (!g.dirty.n) {
 		set(f, IHO_FORECAST_UNKNOWN,
-		    "what the guest writes is not known before the first pass has ended");
+		    "what the guest writes is not known in the first pass");
 		return;
 	}
-	m.bandwidth = b.mid;
-	m.dirty = d.mid;
-	m.threshold = b.mid * limit_of(now);
-	m.working_set = working_set_of(v, n, 0);
-	mid = simulate(&m, now->remaining_bytes);
-	m.bandwidth = b.high;
-	m.dirty = fmin(d.low, 0.9 * d.mid);
-	m.threshold = b.high * limit_of(now);
-	best = simulate(&m, now->remaining_bytes);
-	m.bandwidth = b.low;
-	m.dirty = fmax(d.high, 1.1 * d.mid);
-	m.threshold = b.low * limit_of(now);
-	m.working_set *= 1.1;
-	worst = simulate(&m, now->remaining_bytes);
-	judge(f, best, mid, worst);
+	m.pass_s = fmax(g.pass_s, 0);
+	for (int i = 0; i < 3; i++) { /* the best case, the likely one, the worst one */
+		m.bandwidth = i == 0 ? b.high : i == 1 ? b.mid : b.low;
+		m.dirty = i == 0 ? g.dirty.low : i == 1 ? g.dirty.mid : g.dirty.high;
+		m.working_set = g.working_set * (i == 2 ? 1.1 : 1);
+		m.threshold = m.bandwidth * limit_of(now);
+		time[i] = simulate(&m, left);
+	}
+	judge(f, time[0], time[1], time[2], g.dirty.n);
 }
 
 void iho_forecast_errors(double error[IHO_FORECAST_MARKS], const struct iho_migration_sample *v,
