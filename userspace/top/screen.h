@@ -58,6 +58,7 @@ enum row_type {
 	ROW_APICV, /* a = line */
 	ROW_BILL, /* a = enum iho_bill */
 	ROW_SETTING, /* a = which */
+	ROW_MIGRATION, /* b = when it began, in ms */
 };
 
 enum item_kind {
