@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The tracker, JSON both ways, QMP from a peer that may say anything, forecasts of recorded runs. */
+/* The tracker, JSON both ways, QMP from a peer that may say anything, forecasts of recorded runs */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -172,8 +172,8 @@ static void test_tracker(void **state)
 }
 
 /*
- * Each recorded migration is told anew, sample by sample. Bound: of the forecasts that were made after
- * half and three quarters of the time, none is off by more than a quarter of the whole.
+ * Each recorded migration is told anew, sample by sample. Bound: of the forecasts that were made
+ * after half and three quarters of the time, none is off by more than a quarter of the whole.
  */
 static void test_recorded(void **state)
 {

@@ -17,7 +17,7 @@
 #define WORST_GUESS	   8
 #define MAX_PASSES	   20000
 #define DEFAULT_DOWNTIME_S 0.3 /* QEMU's own, where nobody told the limit */
-#define SLACK_S		   0.05 /* QEMU sends for this long before it looks again how much is left */
+#define SLACK_S		   0.05 /* QEMU sends so long before it looks again how much is left */
 
 /* QEMU's defaults: throttle-trigger-threshold, -initial, -increment, max-cpu-throttle. */
 #define TRIGGER	       0.5

@@ -610,7 +610,7 @@ void iho_migrations_stop(struct iho_migrations *m)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += JOIN_S;
 	for (int i = 0; i < 2; i++) {
-		/* One that libvirt does not let go keeps its reference, and with it what it uses. */
+		/* One that libvirt does not let go keeps its reference, and what it uses. */
 		if (m->running[i] && pthread_timedjoin_np(m->thread[i], NULL, &until))
 			pthread_detach(m->thread[i]);
 	}

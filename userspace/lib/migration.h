@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Live migrations of this host's VMs, whoever drives them: seen through libvirt (read-only) and through
- * QEMU's own monitors (QMP), never influenced. Nothing here starts a dirty-rate measurement, changes a
- * parameter or stops a vCPU.
+ * Live migrations of this host's VMs, whoever drives them: seen through libvirt (read-only) and
+ * through QEMU's own monitors (QMP), never influenced. Nothing here starts a dirty-rate
+ * measurement, changes a parameter or stops a vCPU.
  *
  * Threads of the watcher's own do the asking, so that a libvirtd or a QEMU that hangs can delay
  * nothing but the news: iho_migrations_get() only copies what is known. They end in
@@ -134,8 +134,8 @@ struct iho_migration_options {
 	const char *libvirt_socket; /* NULL: libvirt's usual one; "off": no libvirt */
 	/*
 	 * Monitors that may be asked, as paths. A QMP monitor serves one client at a time and
-	 * belongs to who manages the VM, so none is touched that is not named here. "auto" stands for
-	 * all that are found on the command lines of QEMUs that libvirt does not manage.
+	 * belongs to who manages the VM, so none is touched that is not named here. "auto" stands
+	 * for all that are found on the command lines of QEMUs that libvirt does not manage.
 	 */
 	const char *const *qmp;
 	size_t n_qmp;
@@ -154,10 +154,10 @@ void iho_migrations_stop(struct iho_migrations *m);
 int iho_migrations_get(struct iho_migrations *m, struct iho_migration_view **out);
 void iho_migration_view_free(struct iho_migration_view *v);
 
-/* Adds what the report's VMs say about page faults and dirty pages to the migrations of these VMs. */
+/* Adds what the report's VMs say about page faults and dirty pages to their migrations. */
 void iho_migration_view_join(struct iho_migration_view *v, const struct iho_report *r);
 
-/* Keeps only the migrations of one VM: by pid, where it is not 0 and known, and by name, if not NULL. */
+/* Keeps only those of one VM: by pid, where it is not 0 and known, and by name, if not NULL. */
 void iho_migration_view_only(struct iho_migration_view *v, pid_t pid, const char *vm);
 
 /* "precopy"...; "source"...; "libvirt"...; "converges"...: for keys and labels. */
@@ -177,7 +177,8 @@ static inline bool iho_migration_ended(const struct iho_migration *m)
  * as it should be gives -EINVAL. NULL, or -ENOMEM: no memory.
  */
 struct json_t *iho_migration_to_json(const struct iho_migration *m, size_t most);
-int iho_migration_from_json(const struct json_t *j, struct iho_migration *m); /* m->samples: free() */
+/* m->samples is the caller's to free() */
+int iho_migration_from_json(const struct json_t *j, struct iho_migration *m);
 struct json_t *iho_migration_view_to_json(const struct iho_migration_view *v, size_t most);
 int iho_migration_view_from_json(const struct json_t *j, struct iho_migration_view **out);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Private to userspace/lib: what the watcher's threads share. The tracker makes migrations out of what
- * is seen; it asks nobody and no clock, so tests can tell it what they like.
+ * Private to userspace/lib: what the watcher's threads share. The tracker makes migrations out of
+ * what is seen; it asks nobody and no clock, so tests can tell it what they like.
  */
 #ifndef IHO_MIGRATION_INTERNAL_H
 #define IHO_MIGRATION_INTERNAL_H
@@ -66,7 +66,7 @@ void iho_migrations_say(struct iho_migrations *m, struct iho_migration_source *s
 			const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 double iho_wall_clock_s(void);
 
-/* The threads: migration_libvirt.c, migration_qmp.c. They return when iho_migrations_wait() says so. */
+/* The threads: migration_libvirt.c, migration_qmp.c. They return when it is time to end. */
 void iho_libvirt_watch(struct iho_migrations *m);
 void iho_qmp_watch(struct iho_migrations *m);
 

@@ -73,11 +73,15 @@ static void put_fields(json_t *o, const void *base, const struct field *f, size_
 {
 	for (size_t i = 0; i < n; i++) {
 		const char *at = (const char *)base + f[i].at;
+		int64_t count;
+		double real;
 
+		memcpy(&count, at, sizeof(count));
+		memcpy(&real, at, sizeof(real));
 		if (f[i].kind == REAL)
-			put_real(o, f[i].key, *(const double *)at);
-		else if (*(const int64_t *)at >= 0)
-			json_object_set_new(o, f[i].key, json_integer(*(const int64_t *)at));
+			put_real(o, f[i].key, real);
+		else if (count >= 0)
+			json_object_set_new(o, f[i].key, json_integer(count));
 	}
 }
 
@@ -127,7 +131,7 @@ static json_t *forecast_json(const struct iho_forecast *f)
 	return o;
 }
 
-/* elapsed, transferred, remaining, dirty, bandwidth, throttle, iterations, forecast: null = unknown */
+/* elapsed, transferred, remaining, dirty, bandwidth, throttle, iterations, forecast; or null */
 #define SAMPLE_FIELDS 8
 
 static json_t *sample_json(const struct iho_migration_sample *s)
@@ -306,15 +310,19 @@ static int get_fields(const json_t *o, void *base, const struct field *f, size_t
 	for (size_t i = 0; i < n; i++) {
 		char *at = (char *)base + f[i].at;
 		json_int_t v = -1;
+		int64_t count;
+		double real;
 
 		if (f[i].kind == REAL) {
-			if (get_real(o, f[i].key, 1e18, (double *)at))
+			if (get_real(o, f[i].key, 1e18, &real))
 				return -EINVAL;
+			memcpy(at, &real, sizeof(real));
 			continue;
 		}
 		if (json_object_get(o, f[i].key) && get_integer(o, f[i].key, INT64_MAX, &v))
 			return -EINVAL;
-		*(int64_t *)at = v;
+		count = v;
+		memcpy(at, &count, sizeof(count));
 	}
 	return 0;
 }

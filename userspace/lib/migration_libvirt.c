@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Migrations as libvirt sees them, over a read-only connection: job statistics, once a second and twice
- * while a migration goes on, and the events that tell what lies between two looks.
+ * Migrations as libvirt sees them, over a read-only connection: job statistics, once a second and
+ * twice while a migration goes on, and the events that tell what lies between two looks.
  *
  * libvirt.so is loaded when libvirt's socket is there, and not linked: it brings some twenty other
- * libraries, which a host without libvirt need not have, and a host whose libvirt nobody started need
- * not load. Its headers type the table of functions, so the compiler checks each call all the same.
+ * libraries, which a host without libvirt need not have, and a host whose libvirt nobody started
+ * need not load. Its headers type the table of functions, so the compiler checks each call.
  *
  * libvirt's calls wait for its daemon. Keepalive messages end most such waits, but not one for a
  * connection to a daemon that stands still; then this thread stands still with it, and nobody else.
@@ -129,7 +129,8 @@ static const char *load(struct watch *w)
 
 /* ------------------------------------------------------------------------------------ numbers */
 
-enum kind { BYTES, SECONDS, RATIO, DIRTY };
+/* How libvirt writes it: a count stays one, the others become a double, in seconds and shares. */
+enum kind { COUNT, MILLISECONDS, PERCENT, REAL };
 
 static const struct {
 	const char *name;
@@ -137,18 +138,18 @@ static const struct {
 	size_t at;
 } params_table[] = {
 #define NUMBER(member) offsetof(struct iho_migration_numbers, member)
-	{ VIR_DOMAIN_JOB_TIME_ELAPSED, SECONDS, NUMBER(elapsed_s) },
-	{ VIR_DOMAIN_JOB_MEMORY_TOTAL, BYTES, NUMBER(total_bytes) },
-	{ VIR_DOMAIN_JOB_MEMORY_PROCESSED, BYTES, NUMBER(transferred_bytes) },
-	{ VIR_DOMAIN_JOB_MEMORY_REMAINING, BYTES, NUMBER(remaining_bytes) },
-	{ VIR_DOMAIN_JOB_MEMORY_NORMAL, BYTES, NUMBER(normal_pages) },
-	{ VIR_DOMAIN_JOB_MEMORY_CONSTANT, BYTES, NUMBER(zero_pages) },
-	{ VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE, BYTES, NUMBER(page_bytes) },
-	{ VIR_DOMAIN_JOB_MEMORY_ITERATION, BYTES, NUMBER(iterations) },
-	{ VIR_DOMAIN_JOB_MEMORY_BPS, DIRTY, NUMBER(bandwidth_bytes_per_s) },
-	{ VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE, DIRTY, NUMBER(dirty_bytes_per_s) },
-	{ VIR_DOMAIN_JOB_MEMORY_POSTCOPY_REQS, BYTES, NUMBER(postcopy_requests) },
-	{ VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE, RATIO, NUMBER(throttle_ratio) },
+	{ VIR_DOMAIN_JOB_TIME_ELAPSED, MILLISECONDS, NUMBER(elapsed_s) },
+	{ VIR_DOMAIN_JOB_MEMORY_TOTAL, COUNT, NUMBER(total_bytes) },
+	{ VIR_DOMAIN_JOB_MEMORY_PROCESSED, COUNT, NUMBER(transferred_bytes) },
+	{ VIR_DOMAIN_JOB_MEMORY_REMAINING, COUNT, NUMBER(remaining_bytes) },
+	{ VIR_DOMAIN_JOB_MEMORY_NORMAL, COUNT, NUMBER(normal_pages) },
+	{ VIR_DOMAIN_JOB_MEMORY_CONSTANT, COUNT, NUMBER(zero_pages) },
+	{ VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE, COUNT, NUMBER(page_bytes) },
+	{ VIR_DOMAIN_JOB_MEMORY_ITERATION, COUNT, NUMBER(iterations) },
+	{ VIR_DOMAIN_JOB_MEMORY_BPS, REAL, NUMBER(bandwidth_bytes_per_s) },
+	{ VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE, REAL, NUMBER(dirty_bytes_per_s) },
+	{ VIR_DOMAIN_JOB_MEMORY_POSTCOPY_REQS, COUNT, NUMBER(postcopy_requests) },
+	{ VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE, PERCENT, NUMBER(throttle_ratio) },
 #undef NUMBER
 };
 
@@ -187,6 +188,20 @@ static double get(const virTypedParameter *p, int n, const char *name)
 	return v ? number_of(v) : -1;
 }
 
+static void put_number(void *at, enum kind kind, double v)
+{
+	int64_t count = (int64_t)v;
+
+	if (kind == MILLISECONDS)
+		v /= 1000;
+	else if (kind == PERCENT)
+		v /= 100;
+	if (kind == COUNT)
+		memcpy(at, &count, sizeof(count));
+	else
+		memcpy(at, &v, sizeof(v));
+}
+
 static void take_numbers(struct iho_migration_numbers *to, const virTypedParameter *p, int n,
 			 bool ended)
 {
@@ -194,16 +209,9 @@ static void take_numbers(struct iho_migration_numbers *to, const virTypedParamet
 
 	for (size_t i = 0; i < sizeof(params_table) / sizeof(params_table[0]); i++) {
 		double v = get(p, n, params_table[i].name);
-		char *at = (char *)to + params_table[i].at;
 
-		if (v < 0 || v > 1e18)
-			continue;
-		if (params_table[i].kind == BYTES)
-			*(int64_t *)at = (int64_t)v;
-		else if (params_table[i].kind == SECONDS)
-			*(double *)at = v / 1000;
-		else
-			*(double *)at = params_table[i].kind == RATIO ? v / 100 : v;
+		if (v >= 0 && v <= 1e18)
+			put_number((char *)to + params_table[i].at, params_table[i].kind, v);
 	}
 	if (to->dirty_bytes_per_s >= 0) /* it was pages */
 		to->dirty_bytes_per_s = to->page_bytes >= 0
@@ -301,7 +309,7 @@ static void see(struct watch *w, struct domain *d)
 
 	s->time_s = iho_wall_clock_s();
 	s->via = IHO_MIGRATION_LIBVIRT;
-	snprintf(s->vm, sizeof(s->vm), "%s", d->name);
+	memcpy(s->vm, d->name, sizeof(s->vm));
 	iho_migrations_see(w->m, s);
 	if (s->phase >= IHO_MIGRATION_COMPLETED) {
 		d->active = false;
@@ -380,8 +388,8 @@ static void finish(struct watch *w, struct domain *d)
 }
 
 /*
- * libvirt has figures of a migration only on its source. A VM that waits for its memory is paused, for
- * this reason; its end is told by events.
+ * libvirt has figures of a migration only on its source. A VM that waits for its memory is paused,
+ * for this reason; its end is told by events.
  */
 static bool is_incoming(struct watch *w, struct domain *d)
 {
@@ -564,7 +572,8 @@ static void list_domains(struct watch *w)
 				   "libvirt answers; %zu domains are too many to be watched",
 				   w->left_out);
 	else
-		iho_migrations_say(w->m, &w->m->libvirt, true, "libvirt answers: %d domains run", n);
+		iho_migrations_say(w->m, &w->m->libvirt, true, "libvirt answers: %d domains run",
+				   n);
 }
 
 static void look_at_all(struct watch *w)
@@ -641,9 +650,9 @@ static void try_session(struct watch *w)
 	char uri[512];
 
 	if (!path) {
-		iho_migrations_say(w->m, &w->m->libvirt, false, "libvirt does not run here: no %.120s",
-				   w->m->libvirt_socket ? w->m->libvirt_socket
-							: "/run/libvirt/libvirt-sock-ro");
+		path = w->m->libvirt_socket ? w->m->libvirt_socket : "/run/libvirt/libvirt-sock-ro";
+		iho_migrations_say(w->m, &w->m->libvirt, false,
+				   "libvirt does not run here: no %.120s", path);
 		return;
 	}
 	why = load(w);

@@ -3,9 +3,9 @@
  * Migrations of QEMUs that libvirt does not manage, by query-migrate on their monitors (QMP, QEMU's
  * docs/interop/qmp-spec).
  *
- * A monitor serves one client at a time, and belongs to whoever manages the VM. So each question is a
- * connection of its own that lasts for some milliseconds, a monitor that has a client is left alone,
- * and only monitors that the operator named are asked at all. Nothing is sent before the other side
+ * A monitor serves one client at a time, and belongs to whoever manages the VM. So each question is
+ * a connection of its own that lasts for some milliseconds, a monitor that has a client is left
+ * alone, and only monitors that the operator named are asked at all. Nothing is sent before the other side
  * has greeted, and only queries are. What it says may be anything: lines, their number and the time
  * are limited.
  */
@@ -310,8 +310,8 @@ struct monitor {
 };
 
 /*
- * Has the monitor a client already? The socket that QEMU took the client's connection with bears the
- * monitor's path (net/unix/af_unix.c: unix_seq_show; 03 is SS_CONNECTED).
+ * Has the monitor a client already? The socket that QEMU took the client's connection with bears
+ * the monitor's path (net/unix/af_unix.c: unix_seq_show; 03 is SS_CONNECTED).
  */
 static bool has_client(const char *proc, pid_t pid, const char *path)
 {
@@ -519,8 +519,8 @@ static struct monitor *add_monitor(struct monitors *all, const char *path, pid_t
 }
 
 /*
- * The value of `key` in QEMU's "a=b,c=d" (",," is a comma). `first`: the word before the first comma is
- * the value, if no key is before it.
+ * The value of `key` in QEMU's "a=b,c=d" (",," is a comma). `first`: the word before the first
+ * comma is the value, if no key is before it.
  */
 static bool option(const char *s, const char *key, bool first, char *buf, size_t len)
 {
