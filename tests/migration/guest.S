@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A tenant to migrate: it starts in a moment, needs no disk, and dirties memory at a steady rate
- * for as long as it runs. A multiboot image without a kernel in it; its command line is three numbers:
+ * for as long as it runs. A multiboot image without a kernel in it; its command line is 3 numbers:
  *
  *	FILL  MiB that are given contents once, so that there is something to send
  *	SET   MiB that are written to over and over, one word a page

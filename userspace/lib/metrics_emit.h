@@ -135,4 +135,15 @@ const struct iho_vcpu *iho_emit_living(const struct iho_metrics_vcpu *c);
  */
 const char *iho_emit_label(const struct iho_metrics_emit *e, pid_t pid, const char *name);
 
+/* metrics_migration.c; of ..._number(), `of` is a double of struct iho_migration_numbers. */
+void iho_emit_migration_active(struct iho_metrics_emit *e);
+void iho_emit_migration_phase(struct iho_metrics_emit *e);
+void iho_emit_migration_bytes(struct iho_metrics_emit *e);
+void iho_emit_migration_iterations(struct iho_metrics_emit *e);
+void iho_emit_migration_number(struct iho_metrics_emit *e);
+void iho_emit_migration_downtime(struct iho_metrics_emit *e);
+void iho_emit_migration_forecast(struct iho_metrics_emit *e);
+void iho_emit_migration_converges(struct iho_metrics_emit *e);
+void iho_emit_migrations(struct iho_metrics_emit *e);
+
 #endif /* IHO_METRICS_EMIT_H */

@@ -5,9 +5,9 @@
  *
  * A monitor serves one client at a time, and belongs to whoever manages the VM. So each question is
  * a connection of its own that lasts for some milliseconds, a monitor that has a client is left
- * alone, and only monitors that the operator named are asked at all. Nothing is sent before the other side
- * has greeted, and only queries are. What it says may be anything: lines, their number and the time
- * are limited.
+ * alone, and only monitors that the operator named are asked at all. Nothing is sent before the
+ * other side has greeted, and only queries are. What it says may be anything: lines, their number
+ * and the time are limited.
  */
 #include <ctype.h>
 #include <dirent.h>
