@@ -24,7 +24,7 @@ ALL_CFLAGS = -std=gnu11 $(CPPFLAGS) $(CFLAGS) $(WARN) $(SANFLAGS) -D_GNU_SOURCE 
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
 	-Wno-unused-parameter -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
-LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson
+LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson -lm
 TOP_LIBS := $(LIB_LIBS) -lncursesw -ltinfo
 IHOD_LIBS := $(LIB_LIBS) -levent_core -lsystemd -lcap-ng -lseccomp
 EXP_LIBS := $(LIB_LIBS) -lmicrohttpd -lgnutls -lyaml -lcrypt
@@ -253,6 +253,18 @@ build/fuzz/%: tests/fuzz/%.c $(FUZZ_DEPS) build/iho.skel.h build/layout.h build/
 		-DIHO_PAGE='"build/page"' $(EXP_ASM) $(EXP_LIBS) $(FUZZ_LIBS) -o $@
 
 $(B)/bench/%: tests/bench/%.c $(B)/libiho.a
+	$(call say,CC)
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@
+
+# What the tests of migration need: a tenant, and what records one.
+$(B)/migration/guest.elf: tests/migration/guest.S
+	$(call say,GUEST)
+	@mkdir -p $(@D)
+	@$(CC) -m32 -nostdlib -static -Wl,-Ttext=0x100000 -Wl,--build-id=none -Wl,-z,noexecstack \
+		-Wl,-N,--no-warn-rwx-segments $< -o $@
+
+$(B)/migration/%: tests/migration/%.c $(B)/libiho.a
 	$(call say,CC)
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@

@@ -8,7 +8,7 @@ set -eu
 build='make gcc libc6-dev pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev
 	libncurses-dev libjansson-dev libtraceevent-dev linux-libc-dev
 	libevent-dev libsystemd-dev libcap-ng-dev libseccomp-dev
-	libmicrohttpd-dev libgnutls28-dev libyaml-dev libcrypt-dev'
+	libmicrohttpd-dev libgnutls28-dev libyaml-dev libcrypt-dev libvirt-dev'
 # check: unit tests, TAP runner, terminal driver, schema validation, analysers, man page checks; what
 # the lab is built with, and the tools that it compares with; the browser that the live page is tested in;
 # last, what the Debian packages are built and judged with.
@@ -17,6 +17,7 @@ check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf p
 	strace mandoc jq libclang-rt-14-dev qemu-system-x86 git
 	xz-utils zstd debian-archive-keyring kmod busybox-static g++ patch xorriso isolinux
 	syslinux-common trace-cmd bpftrace curl openssl python3 python3-yaml
+	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 	build-essential debhelper lintian systemd iproute2'
 # bench: the peers that the suite is compared with.
 bench='bpftrace linux-perf bpfcc-tools python3 strace jq prometheus'

@@ -989,6 +989,159 @@ static void test_big(void **state)
 	    "reason=\"EXIT_REASON_OF_LENGTH_24\"} 123456789075");
 }
 
+/* ---- migrations ---- */
+
+#define UNTOLD { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }
+
+/* "web" moves, and is in the report under another name; "db" went and came back; "mail" is gone */
+static void migrations(void)
+{
+	static struct iho_migration rows[5];
+	static struct iho_migration_total totals[] = { { "db", 2, 0, 0 }, { "mail", 0, 1, 3 } };
+	static struct iho_migration_view v = {
+		.rows = rows, .n_rows = 5, .totals = totals, .n_totals = 2
+	};
+	static const struct iho_migration_numbers untold = UNTOLD;
+
+	for (int i = 0; i < 5; i++)
+		rows[i] = (struct iho_migration){ .n = untold, .forecast = { .low_s = -1,
+									     .expected_s = -1,
+									     .high_s = -1 } };
+	snprintf(rows[0].vm, sizeof(rows[0].vm), "instance-7");
+	rows[0].pid = 100;
+	rows[0].phase = IHO_MIGRATION_PRECOPY;
+	rows[0].n.total_bytes = 1LL << 42;
+	rows[0].n.transferred_bytes = 12345;
+	rows[0].n.remaining_bytes = 0;
+	rows[0].n.iterations = 3;
+	rows[0].n.dirty_bytes_per_s = 4096.5;
+	rows[0].n.bandwidth_bytes_per_s = 1e9;
+	rows[0].n.downtime_expected_s = 0.25;
+	rows[0].n.downtime_limit_s = 0.3;
+	rows[0].n.throttle_ratio = 0.2;
+	rows[0].n.elapsed_s = 12.5;
+	rows[0].forecast = (struct iho_forecast){ IHO_FORECAST_CONVERGES, 1.5, 2, 30, "" };
+	snprintf(rows[1].vm, sizeof(rows[1].vm), "db");
+	rows[1].role = IHO_MIGRATION_DESTINATION;
+	rows[1].phase = IHO_MIGRATION_COMPLETED;
+	rows[1].n.elapsed_s = 7;
+	rows[1].n.downtime_actual_s = 0.125;
+	snprintf(rows[2].vm, sizeof(rows[2].vm), "db"); /* the way there: its numbers are old */
+	rows[2].phase = IHO_MIGRATION_COMPLETED;
+	rows[2].n = rows[0].n;
+	snprintf(rows[3].vm, sizeof(rows[3].vm), "mail");
+	rows[3].phase = IHO_MIGRATION_FAILED;
+	rows[3].forecast.verdict = IHO_FORECAST_DIVERGES;
+	rows[3].forecast.low_s = 5; /* what will not end has no time left */
+	snprintf(rows[4].vm, sizeof(rows[4].vm), "mail"); /* an older one */
+	rows[4].phase = IHO_MIGRATION_CANCELLED;
+	report.migration = &v;
+}
+
+#define HEAD(name, type, help) "# HELP " name " " help "\n# TYPE " name " " type "\n"
+#define PHASES(vm, a, b, c, d, e, f, g) \
+	"iho_migration_phase{vm=\"" vm "\",phase=\"setup\"} " a "\n" \
+	"iho_migration_phase{vm=\"" vm "\",phase=\"precopy\"} " b "\n" \
+	"iho_migration_phase{vm=\"" vm "\",phase=\"postcopy\"} " c "\n" \
+	"iho_migration_phase{vm=\"" vm "\",phase=\"switchover\"} " d "\n" \
+	"iho_migration_phase{vm=\"" vm "\",phase=\"completed\"} " e "\n" \
+	"iho_migration_phase{vm=\"" vm "\",phase=\"failed\"} " f "\n" \
+	"iho_migration_phase{vm=\"" vm "\",phase=\"cancelled\"} " g "\n"
+
+static void check_migrations(void)
+{
+	LINES("iho_migration_active",
+	      HEAD("iho_migration_active", "gauge",
+		   "Whether a migration goes on (1) or ended within the hour (0).")
+	      "iho_migration_active{vm=\"web\",role=\"source\"} 1\n"
+	      "iho_migration_active{vm=\"db\",role=\"destination\"} 0\n"
+	      "iho_migration_active{vm=\"db\",role=\"source\"} 0\n"
+	      "iho_migration_active{vm=\"mail\",role=\"source\"} 0\n");
+	LINES("iho_migration_phase",
+	      HEAD("iho_migration_phase", "gauge",
+		   "Whether the migration is in the phase (1) or not (0).")
+	      PHASES("web", "0", "1", "0", "0", "0", "0", "0")
+	      PHASES("db", "0", "0", "0", "0", "1", "0", "0")
+	      PHASES("mail", "0", "0", "0", "0", "0", "1", "0"));
+	LINES("iho_migration_bytes",
+	      HEAD("iho_migration_bytes", "gauge",
+		   "Memory to be migrated: all, sent so far, and what is left.")
+	      "iho_migration_bytes{vm=\"web\",kind=\"total\"} 4398046511104\n"
+	      "iho_migration_bytes{vm=\"web\",kind=\"transferred\"} 12345\n"
+	      "iho_migration_bytes{vm=\"web\",kind=\"remaining\"} 0\n");
+	LINES("iho_migration_iterations",
+	      HEAD("iho_migration_iterations", "gauge", "Passes over the memory; the first is 1.")
+	      "iho_migration_iterations{vm=\"web\"} 3\n");
+	LINES("iho_migration_dirty_bytes_per_second",
+	      HEAD("iho_migration_dirty_bytes_per_second", "gauge",
+		   "How fast the guest writes to its memory, counted at the end of a pass.")
+	      "iho_migration_dirty_bytes_per_second{vm=\"web\"} 4096.5\n");
+	LINES("iho_migration_bandwidth_bytes_per_second",
+	      HEAD("iho_migration_bandwidth_bytes_per_second", "gauge", "How fast memory is sent.")
+	      "iho_migration_bandwidth_bytes_per_second{vm=\"web\"} 1000000000\n");
+	LINES("iho_migration_downtime_seconds",
+	      HEAD("iho_migration_downtime_seconds", "gauge",
+		   "How long the guest stands still: expected, allowed, and in the end.")
+	      "iho_migration_downtime_seconds{vm=\"web\",kind=\"expected\"} 0.25\n"
+	      "iho_migration_downtime_seconds{vm=\"web\",kind=\"limit\"} 0.3\n"
+	      "iho_migration_downtime_seconds{vm=\"db\",kind=\"actual\"} 0.125\n");
+	LINES("iho_migration_throttle_ratio",
+	      HEAD("iho_migration_throttle_ratio", "gauge",
+		   "Share of time that auto-converge keeps the vCPUs from running.")
+	      "iho_migration_throttle_ratio{vm=\"web\"} 0.2\n");
+	LINES("iho_migration_elapsed_seconds",
+	      HEAD("iho_migration_elapsed_seconds", "gauge",
+		   "Since the migration began, or how long it took.")
+	      "iho_migration_elapsed_seconds{vm=\"web\"} 12.5\n"
+	      "iho_migration_elapsed_seconds{vm=\"db\"} 7\n");
+	LINES("iho_migration_forecast_seconds",
+	      HEAD("iho_migration_forecast_seconds", "gauge",
+		   "What is left of the migration, as forecast; none if it will not converge.")
+	      "iho_migration_forecast_seconds{vm=\"web\",bound=\"low\"} 1.5\n"
+	      "iho_migration_forecast_seconds{vm=\"web\",bound=\"expected\"} 2\n"
+	      "iho_migration_forecast_seconds{vm=\"web\",bound=\"high\"} 30\n");
+	LINES("iho_migration_converges",
+	      HEAD("iho_migration_converges", "gauge",
+		   "Whether it will end without help (1) or not (0); none while that is not known.")
+	      "iho_migration_converges{vm=\"web\"} 1\n"
+	      "iho_migration_converges{vm=\"mail\"} 0\n");
+	LINES("iho_migrations_total",
+	      HEAD("iho_migrations_total", "counter",
+		   "Migrations from or to this host that ended, by result.")
+	      "iho_migrations_total{vm=\"db\",result=\"completed\"} 2\n"
+	      "iho_migrations_total{vm=\"db\",result=\"failed\"} 0\n"
+	      "iho_migrations_total{vm=\"db\",result=\"cancelled\"} 0\n"
+	      "iho_migrations_total{vm=\"mail\",result=\"completed\"} 0\n"
+	      "iho_migrations_total{vm=\"mail\",result=\"failed\"} 1\n"
+	      "iho_migrations_total{vm=\"mail\",result=\"cancelled\"} 3\n");
+}
+
+static void test_migrations(void **state)
+{
+	static const char *const no[] = { "mail", "web" };
+	struct iho_metrics_options o = { .exclude = no, .n_exclude = 2 };
+
+	add_vm("web", 100, 1);
+	migrations();
+	render(IHO_METRICS_PROMETHEUS);
+	check_migrations();
+	check_series();
+	/* what is not wanted is not told, by the name that it is told with */
+	render_with(IHO_METRICS_PROMETHEUS, &o);
+	LINES("iho_migration_active",
+	      HEAD("iho_migration_active", "gauge",
+		   "Whether a migration goes on (1) or ended within the hour (0).")
+	      "iho_migration_active{vm=\"db\",role=\"destination\"} 0\n"
+	      "iho_migration_active{vm=\"db\",role=\"source\"} 0\n");
+	assert_null(strstr(text.data, "mail"));
+	assert_null(strstr(text.data, "instance-7"));
+	check_series();
+	/* nobody watches */
+	report.migration = NULL;
+	render(IHO_METRICS_PROMETHEUS);
+	assert_null(strstr(text.data, "iho_migration"));
+}
+
 static int dump(const char *what)
 {
 	static const char *const formats[] = { "prometheus", "openmetrics", "json" };
@@ -999,6 +1152,8 @@ static int dump(const char *what)
 		big();
 	else
 		rich();
+	if (strcmp(what, "big"))
+		migrations();
 	for (int i = 0; i < 3; i++)
 		if (!strcmp(what, formats[i]))
 			f = i;
@@ -1030,6 +1185,7 @@ int main(int argc, char **argv)
 		TEST(test_filters),
 		TEST(test_limit),
 		TEST(test_big),
+		TEST(test_migrations),
 	};
 
 	if (argc > 1)

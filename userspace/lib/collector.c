@@ -34,6 +34,8 @@ struct iho_collector {
 	struct iho_utilisation_window *window; /* by slot number */
 	struct iho_arena arena;
 	struct iho_report report;
+	struct iho_migrations *migrations;
+	struct iho_migration_view *migration; /* of the report */
 	struct irq_name irq[IRQ_NAMES];
 	unsigned int n_irqs;
 	unsigned int reports; /* of this host */
@@ -185,6 +187,8 @@ int iho_collector_open(struct iho_collector **out, const struct iho_collector_op
 	c->opts = *opts;
 	c->own_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	r = find_host(c, err);
+	if (!r && opts->migration)
+		r = iho_migrations_start(&c->migrations, opts->migration, err);
 	if (r)
 		iho_collector_close(c);
 	else
@@ -196,6 +200,8 @@ void iho_collector_close(struct iho_collector *c)
 {
 	if (!c)
 		return;
+	iho_migrations_stop(c->migrations);
+	iho_migration_view_free(c->migration);
 	drop_host(c);
 	iho_arena_free(&c->arena);
 	free(c);
@@ -208,6 +214,20 @@ int iho_collector_snapshot(struct iho_collector *c)
 	int r = c->maps ? iho_snapshot_take(c->now, c->maps) : -ENOTCONN;
 
 	return r ? r : (int)c->now->n_used;
+}
+
+/* The migrations of the VMs that are asked for; without memory, those of the report before. */
+static void fill_migration(struct iho_collector *c)
+{
+	struct iho_migration_view *v;
+
+	if (c->migrations && !iho_migrations_get(c->migrations, &v)) {
+		iho_migration_view_free(c->migration);
+		c->migration = v;
+		iho_migration_view_only(v, c->opts.vm_pid, c->opts.vm_name);
+		iho_migration_view_join(v, &c->report);
+	}
+	c->report.migration = c->migration;
 }
 
 static void fill_self(struct iho_collector *c, double interval_s, double snapshot_us)
@@ -310,6 +330,7 @@ int iho_collector_report(struct iho_collector *c, const struct iho_report **out,
 	c->report.interval_s = interval_s;
 	c->report.source = "bpf";
 	c->report.host = c->remote ? "ihod" : "self";
+	fill_migration(c);
 	fill_self(c, interval_s, snapshot_us);
 	*out = &c->report;
 	return 0;

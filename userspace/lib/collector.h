@@ -39,6 +39,7 @@ struct iho_collector_options {
 	 * runs it decides; so it does about max_vcpus.
 	 */
 	unsigned int stats_every;
+	const struct iho_migration_options *migration; /* NULL: migrations are not watched */
 };
 
 struct iho_collector;

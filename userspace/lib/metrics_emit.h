@@ -140,4 +140,15 @@ void iho_emit_cpu_seconds(struct iho_metrics_emit *e);
 void iho_emit_busy(struct iho_metrics_emit *e);
 void iho_emit_disagreement(struct iho_metrics_emit *e);
 
+/* metrics_migration.c; of ..._number(), `of` is a double of struct iho_migration_numbers. */
+void iho_emit_migration_active(struct iho_metrics_emit *e);
+void iho_emit_migration_phase(struct iho_metrics_emit *e);
+void iho_emit_migration_bytes(struct iho_metrics_emit *e);
+void iho_emit_migration_iterations(struct iho_metrics_emit *e);
+void iho_emit_migration_number(struct iho_metrics_emit *e);
+void iho_emit_migration_downtime(struct iho_metrics_emit *e);
+void iho_emit_migration_forecast(struct iho_metrics_emit *e);
+void iho_emit_migration_converges(struct iho_metrics_emit *e);
+void iho_emit_migrations(struct iho_metrics_emit *e);
+
 #endif /* IHO_METRICS_EMIT_H */

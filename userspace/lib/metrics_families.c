@@ -445,6 +445,7 @@ static void emit_user_exits(struct iho_metrics_emit *e)
 		.labels = { __VA_ARGS__ }, .scope = IHO_METRIC_##scope_, .emit = emit_, .of = of_  \
 	}
 
+#define MIGRATION(field)      offsetof(struct iho_migration_numbers, field)
 #define EXPORTER_FIELD(field) offsetof(struct iho_metrics_exporter, field)
 
 static const struct iho_metric families[] = {
@@ -520,6 +521,37 @@ static const struct iho_metric families[] = {
 	       "Page faults of the guest that KVM handled.", "vm"),
 	FAMILY(VM, COUNTER, "vm_dirty_pages_total", "", emit_vm_event, IHO_EV_kvm_dirty_ring_push,
 	       "Entries that were pushed to the dirty rings.", "vm"),
+
+	FAMILY(NAMED, GAUGE, "migration_active", "", iho_emit_migration_active, 0,
+	       "Whether a migration goes on (1) or ended within the hour (0).", "vm", "role"),
+	FAMILY(NAMED, GAUGE, "migration_phase", "", iho_emit_migration_phase, 0,
+	       "Whether the migration is in the phase (1) or not (0).", "vm", "phase"),
+	FAMILY(NAMED, GAUGE, "migration_bytes", "bytes", iho_emit_migration_bytes, 0,
+	       "Memory to be migrated: all, sent so far, and what is left.", "vm", "kind"),
+	FAMILY(NAMED, GAUGE, "migration_iterations", "", iho_emit_migration_iterations, 0,
+	       "Passes over the memory; the first is 1.", "vm"),
+	FAMILY(NAMED, GAUGE, "migration_dirty_bytes_per_second", "bytes_per_second",
+	       iho_emit_migration_number, MIGRATION(dirty_bytes_per_s),
+	       "How fast the guest writes to its memory, counted at the end of a pass.", "vm"),
+	FAMILY(NAMED, GAUGE, "migration_bandwidth_bytes_per_second", "bytes_per_second",
+	       iho_emit_migration_number, MIGRATION(bandwidth_bytes_per_s),
+	       "How fast memory is sent.", "vm"),
+	FAMILY(NAMED, GAUGE, "migration_downtime_seconds", "seconds", iho_emit_migration_downtime,
+	       0, "How long the guest stands still: expected, allowed, and in the end.", "vm",
+	       "kind"),
+	FAMILY(NAMED, GAUGE, "migration_throttle_ratio", "ratio", iho_emit_migration_number,
+	       MIGRATION(throttle_ratio),
+	       "Share of time that auto-converge keeps the vCPUs from running.", "vm"),
+	FAMILY(NAMED, GAUGE, "migration_elapsed_seconds", "seconds", iho_emit_migration_number,
+	       MIGRATION(elapsed_s), "Since the migration began, or how long it took.", "vm"),
+	FAMILY(NAMED, GAUGE, "migration_forecast_seconds", "seconds", iho_emit_migration_forecast,
+	       0, "What is left of the migration, as forecast; none if it will not converge.", "vm",
+	       "bound"),
+	FAMILY(NAMED, GAUGE, "migration_converges", "", iho_emit_migration_converges, 0,
+	       "Whether it will end without help (1) or not (0); none while that is not known.",
+	       "vm"),
+	FAMILY(NAMED, COUNTER, "migrations_total", "", iho_emit_migrations, 0,
+	       "Migrations from or to this host that ended, by result.", "vm", "result"),
 
 	FAMILY(VM, COUNTER, "vcpu_state_seconds_total", "seconds", emit_states, 0,
 	       "Time in each state; together the wall time since the vCPU was first seen.", "vm",

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "../../bpf/iho.h"
+#include "migration.h"
 
 /* The bill as it is shown: it sums to the wall time since the vCPU was first seen. */
 enum iho_bill {
@@ -239,6 +240,7 @@ struct iho_report {
 	struct iho_vm_report *vms; /* by name */
 	size_t n_vms;
 	struct iho_self self;
+	const struct iho_migration_view *migration; /* NULL: nobody watches migrations here */
 };
 
 /* Names for a column or a key: "guest", "kvm", "guest_or_kvm", ... and "Guest", "KVM", ... */

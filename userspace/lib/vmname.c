@@ -180,27 +180,32 @@ static bool is_control(const unsigned char *s, size_t len)
 }
 
 /* Names go to terminals, JSON and Prometheus labels: none of them gets anything but clean text. */
-static void set_name(struct iho_vm_id *out, const char *name)
+void iho_clean_text(char *buf, size_t size, const char *text)
 {
-	const unsigned char *s = (const unsigned char *)name;
+	const unsigned char *s = (const unsigned char *)text;
 	size_t at = 0, len;
 
 	while (*s) {
 		len = utf8_len(s);
 		if (!len || is_control(s, len)) {
-			if (at + 1 >= sizeof(out->name))
+			if (at + 1 >= size)
 				break;
-			out->name[at++] = '?';
+			buf[at++] = '?';
 			s += len ? len : 1;
 			continue;
 		}
-		if (at + len >= sizeof(out->name))
+		if (at + len >= size)
 			break;
-		memcpy(out->name + at, s, len);
+		memcpy(buf + at, s, len);
 		at += len;
 		s += len;
 	}
-	out->name[at] = '\0';
+	buf[at] = '\0';
+}
+
+static void set_name(struct iho_vm_id *out, const char *name)
+{
+	iho_clean_text(out->name, sizeof(out->name), name);
 }
 
 /* ---- names by kind of VMM ---- */

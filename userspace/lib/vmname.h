@@ -53,4 +53,10 @@ int iho_count_vcpus(const char *proc, pid_t pid);
  */
 int iho_for_each_vm_process(const char *proc, void (*fn)(pid_t pid, void *arg), void *arg);
 
+/*
+ * Copies a text that may hold anything: what comes out is valid UTF-8, cut between characters to
+ * fit `size` bytes; control characters and bytes that are no UTF-8 are '?'.
+ */
+void iho_clean_text(char *buf, size_t size, const char *text);
+
 #endif /* IHO_VMNAME_H */

@@ -432,6 +432,8 @@ static int print_json(FILE *f, const struct iho_report *r)
 	for (size_t i = 0; i < r->n_vms; i++)
 		json_array_append_new(vms, vm_json(&r->vms[i]));
 	json_object_set_new(o, "vms", vms);
+	if (r->migration)
+		json_object_set_new(o, "migration", iho_migration_view_to_json(r->migration, 0));
 	json_object_set_new(o, "self", self_json(&r->self));
 	return print_json_line(f, o);
 }

@@ -24,6 +24,8 @@
 #include "settings.h"
 #include "tui.h"
 
+#define MAX_QMP 16 /* --qmp may be given so often */
+
 #ifndef IHO_VERSION
 #define IHO_VERSION "unknown"
 #endif
@@ -42,6 +44,8 @@ struct options {
 	unsigned long iterations; /* 0: endless */
 	const char *vm; /* name or pid */
 	struct iho_collector_options collector;
+	struct iho_migration_options migration;
+	const char *qmp[MAX_QMP];
 };
 
 enum {
@@ -53,7 +57,9 @@ enum {
 	OPT_ASCII,
 	OPT_NO_COST,
 	OPT_SOCKET,
-	OPT_STANDALONE
+	OPT_STANDALONE,
+	OPT_LIBVIRT,
+	OPT_QMP
 };
 
 static const struct option long_options[] = {
@@ -68,6 +74,8 @@ static const struct option long_options[] = {
 	{ "no-cost", no_argument, NULL, OPT_NO_COST },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "standalone", no_argument, NULL, OPT_STANDALONE },
+	{ "libvirt", required_argument, NULL, OPT_LIBVIRT },
+	{ "qmp", required_argument, NULL, OPT_QMP },
 	{ "demo", optional_argument, NULL, OPT_DEMO },
 	{ "ascii", no_argument, NULL, OPT_ASCII },
 	{ "help", no_argument, NULL, 'h' },
@@ -95,6 +103,9 @@ static const char usage[] =
 	"      --no-cost           standalone: do not measure the BPF programs' own cost (see "
 	"OVERHEAD in\n"
 	"                          the manual)\n"
+	"      --libvirt SOCKET    libvirt's read-only socket, for migrations; off: do not ask it\n"
+	"      --qmp PATH|auto     a QEMU monitor (QMP) that may be asked about migrations, or\n"
+	"                          all that no libvirt manages; may be repeated\n"
 	"      --demo[=auto]       start the bundled demo tenant; auto: only where no VM runs\n"
 	"      --ascii             no characters beyond ASCII on the screen\n"
 	"      --features          say what this host gives and what the lack of it costs; also as "
@@ -197,6 +208,14 @@ static int parse_option(struct options *o, int c, enum iho_format f)
 		o->collector.max_vcpus = n;
 		o->standalone = true;
 		return 0;
+	case OPT_LIBVIRT:
+		o->migration.libvirt_socket = optarg;
+		return 0;
+	case OPT_QMP:
+		if (o->migration.n_qmp == MAX_QMP)
+			return wrong(f, "--qmp at most %d times", MAX_QMP);
+		o->qmp[o->migration.n_qmp++] = optarg;
+		return 0;
 	case OPT_NO_COST:
 		o->collector.stats_every = 0;
 		o->standalone = true;
@@ -238,6 +257,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 
 	memset(o, 0, sizeof(*o));
 	o->collector.stats_every = 10;
+	o->migration.qmp = o->qmp;
+	o->collector.migration = &o->migration;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":d:n:bp:hV", long_options, NULL)) != -1) {
 		if (c == ':')

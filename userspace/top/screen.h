@@ -59,6 +59,7 @@ enum row_type {
 	ROW_BILL, /* a = enum iho_bill */
 	ROW_UTILISATION, /* a = line */
 	ROW_SETTING, /* a = which */
+	ROW_MIGRATION, /* b = when it began, in ms */
 };
 
 enum item_kind {
