@@ -217,8 +217,9 @@ $(B)/ihod: $(IHOD_OBJ) $(B)/libiho.a
 	$(call say,LD)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(IHOD_OBJ) $(B)/libiho.a $(IHOD_LIBS) -o $@
 
+page = -DIHO_PAGE='"$(1)/page.html"' -DIHO_PAGE_POLICY='"$(1)/page.csp"'
 $(B)/userspace/exporter/page_data.S.o: $(PAGE)
-$(B)/userspace/exporter/page_data.S.o: ALL_CFLAGS += -DIHO_PAGE='"$(B)/page"'
+$(B)/userspace/exporter/page_data.S.o: ALL_CFLAGS += $(call page,$(B))
 
 $(B)/libexporter.a: $(EXP_LIB_OBJ)
 	$(call say,AR)
@@ -250,7 +251,7 @@ build/fuzz/%: tests/fuzz/%.c $(FUZZ_DEPS) build/iho.skel.h build/layout.h build/
 	@mkdir -p $(@D)
 	@$(CLANG) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -g -O1 -fsanitize=fuzzer,address,undefined \
 		-fno-sanitize-recover=undefined -Wno-missing-prototypes $< $(FUZZ_DEPS) \
-		-DIHO_PAGE='"build/page"' $(EXP_ASM) $(EXP_LIBS) $(FUZZ_LIBS) -o $@
+		$(call page,build) $(EXP_ASM) $(EXP_LIBS) $(FUZZ_LIBS) -o $@
 
 $(B)/bench/%: tests/bench/%.c $(B)/libiho.a
 	$(call say,CC)

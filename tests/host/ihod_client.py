@@ -132,7 +132,7 @@ def case_lengths(path):
 
 def case_pieces(path):
     """Requests in one write, in single bytes, and with nothing to follow: as many answers, in order."""
-    methods = ["hello", "names", "directory", "features", "status", "maps", "nothing", "hello"]
+    methods = "hello names directory features migrations status maps nothing hello".split()
     data = b"".join(json.dumps({"id": i, "method": m}).encode() + b"\n" for i, m in enumerate(methods))
     c = Client(path)
     c.send(data)

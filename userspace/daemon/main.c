@@ -31,6 +31,7 @@
 #define MAX_CPUS     8192
 #define STATS_EVERY  10
 #define FRESH_ENOUGH 5000000 /* ns: readers that ask at once share one look */
+#define MAX_QMP	     16 /* --qmp may be given so often */
 
 struct options {
 	const char *socket;
@@ -38,6 +39,8 @@ struct options {
 	int cpu; /* -1: any */
 	unsigned int max_vcpus;
 	bool cost;
+	struct iho_migration_options migration;
+	const char *qmp[MAX_QMP];
 };
 
 struct daemon {
@@ -47,6 +50,7 @@ struct daemon {
 	struct server *server;
 	struct iho_keeper *keeper;
 	struct iho_snapshot *snap;
+	struct iho_migrations *migrations;
 	int stats_socket;
 	int fds[IHO_FD_MAX];
 	struct iho_features features;
@@ -55,7 +59,7 @@ struct daemon {
 	bool failed;
 };
 
-enum { OPT_SOCKET = 256, OPT_GROUP, OPT_CPU, OPT_MAX_VCPUS, OPT_NO_COST };
+enum { OPT_SOCKET = 256, OPT_GROUP, OPT_CPU, OPT_MAX_VCPUS, OPT_NO_COST, OPT_LIBVIRT, OPT_QMP };
 
 static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPT_SOCKET },
@@ -63,6 +67,8 @@ static const struct option long_options[] = {
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "max-vcpus", required_argument, NULL, OPT_MAX_VCPUS },
 	{ "no-cost", no_argument, NULL, OPT_NO_COST },
+	{ "libvirt", required_argument, NULL, OPT_LIBVIRT },
+	{ "qmp", required_argument, NULL, OPT_QMP },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
@@ -78,6 +84,9 @@ static const char usage[] =
 	"      --cpu N|any      the core to run on (default 0)\n"
 	"      --max-vcpus N    room for N vCPUs (1 to 16384; default: by the host's size)\n"
 	"      --no-cost        do not measure the BPF programs' own cost\n"
+	"      --libvirt SOCKET libvirt's read-only socket, for migrations; off: do not ask it\n"
+	"      --qmp PATH|auto  a QEMU monitor (QMP) that may be asked about migrations, or\n"
+	"                       those of all QEMUs without libvirt; may be repeated\n"
 	"  -h, --help\n"
 	"  -V, --version\n"
 	"\n"
@@ -150,6 +159,14 @@ static int parse_option(struct options *o, int c, char **argv)
 	case OPT_NO_COST:
 		o->cost = false;
 		return -1;
+	case OPT_LIBVIRT:
+		o->migration.libvirt_socket = optarg;
+		return -1;
+	case OPT_QMP:
+		if (o->migration.n_qmp == MAX_QMP)
+			return wrong("--qmp at most %d times", MAX_QMP);
+		o->qmp[o->migration.n_qmp++] = optarg;
+		return -1;
 	case 'h':
 		fputs(usage, stdout);
 		return fflush(stdout) ? 1 : 0;
@@ -170,6 +187,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 	*o = (struct options){
 		.socket = IHO_SOCKET_PATH, .group = NULL, .cpu = 0, .cost = true
 	};
+	o->migration.qmp = o->qmp;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":hV", long_options, NULL)) != -1) {
 		r = parse_option(o, c, argv);
@@ -242,6 +260,19 @@ static json_t *answer_features(void *arg, const int **fds)
 	return iho_wire_features(&d->features);
 }
 
+static json_t *answer_migrations(void *arg, const int **fds)
+{
+	struct daemon *d = arg;
+	struct iho_migration_view *v;
+	json_t *j;
+
+	if (iho_migrations_get(d->migrations, &v))
+		return NULL;
+	j = iho_migration_view_to_json(v, IHO_WIRE_SAMPLES);
+	iho_migration_view_free(v);
+	return j;
+}
+
 static json_t *answer_status(void *arg, const int **fds)
 {
 	struct daemon *d = arg;
@@ -258,8 +289,8 @@ static json_t *answer_status(void *arg, const int **fds)
 static const struct server_method methods[] = {
 	{ "hello", answer_hello },	   { "names", answer_names },
 	{ "maps", answer_maps },	   { "directory", answer_directory },
-	{ "features", answer_features },   { "status", answer_status },
-	{ NULL, NULL },
+	{ "features", answer_features },   { "migrations", answer_migrations },
+	{ "status", answer_status },	   { NULL, NULL },
 };
 
 /* ---- life ---- */
@@ -364,6 +395,7 @@ static int loop(struct daemon *d, struct iho_error *err)
 static void daemon_close(struct daemon *d)
 {
 	server_close(d->server);
+	iho_migrations_stop(d->migrations);
 	iho_keeper_close(d->keeper);
 	iho_snapshot_free(d->snap);
 	iho_features_free(&d->features);
@@ -410,6 +442,9 @@ static int run(struct daemon *d)
 		r = collect(d, &err);
 	if (!r)
 		r = privileges_drop(&err);
+	/* its threads have no more privileges than we have left */
+	if (!r)
+		r = iho_migrations_start(&d->migrations, &d->o.migration, &err);
 	if (!r)
 		r = loop(d, &err);
 

@@ -263,6 +263,9 @@ static int check(const struct iho_options *o, struct iho_error *err)
 	return 0;
 }
 
+/* Of ihod, or where there is none, of libvirt at its usual place. */
+static const struct iho_migration_options migration;
+
 int iho_options_parse(struct iho_options *o, int argc, char **argv, struct iho_error *err)
 {
 	int c, r;
@@ -272,6 +275,7 @@ int iho_options_parse(struct iho_options *o, int argc, char **argv, struct iho_e
 	o->server.min_interval_s = DEFAULT_MIN_INTERVAL;
 	o->server.metrics.max_series = DEFAULT_SERIES;
 	o->server.collector.stats_every = STATS_EVERY;
+	o->server.collector.migration = &migration;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":hV", long_options, NULL)) != -1) {
 		if (c == ':')

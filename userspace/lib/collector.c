@@ -175,6 +175,14 @@ static int find_host(struct iho_collector *c, struct iho_error *err)
 	return r;
 }
 
+/* ihod watches for all its readers; not for one that was told whom to ask. */
+static bool watches_itself(const struct iho_collector *c)
+{
+	const struct iho_migration_options *m = c->opts.migration;
+
+	return m && (c->keeper || m->libvirt_socket || m->n_qmp);
+}
+
 int iho_collector_open(struct iho_collector **out, const struct iho_collector_options *opts,
 		       struct iho_error *err)
 {
@@ -187,7 +195,7 @@ int iho_collector_open(struct iho_collector **out, const struct iho_collector_op
 	c->opts = *opts;
 	c->own_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	r = find_host(c, err);
-	if (!r && opts->migration)
+	if (!r && watches_itself(c))
 		r = iho_migrations_start(&c->migrations, opts->migration, err);
 	if (r)
 		iho_collector_close(c);
@@ -216,12 +224,21 @@ int iho_collector_snapshot(struct iho_collector *c)
 	return r ? r : (int)c->now->n_used;
 }
 
-/* The migrations of the VMs that are asked for; without memory, those of the report before. */
+/*
+ * The migrations of the VMs that are asked for. Where there is no answer, those of the report
+ * before: an ihod that is gone is found out by the next report.
+ */
 static void fill_migration(struct iho_collector *c)
 {
-	struct iho_migration_view *v;
+	struct iho_migration_view *v = NULL;
+	struct iho_error err;
+	int r = -ENOENT;
 
-	if (c->migrations && !iho_migrations_get(c->migrations, &v)) {
+	if (c->migrations)
+		r = iho_migrations_get(c->migrations, &v);
+	else if (c->opts.migration && c->remote)
+		r = iho_remote_migrations(c->remote, &v, &err);
+	if (!r) {
 		iho_migration_view_free(c->migration);
 		c->migration = v;
 		iho_migration_view_only(v, c->opts.vm_pid, c->opts.vm_name);

@@ -39,7 +39,11 @@ struct iho_collector_options {
 	 * runs it decides; so it does about max_vcpus.
 	 */
 	unsigned int stats_every;
-	const struct iho_migration_options *migration; /* NULL: migrations are not watched */
+	/*
+	 * NULL: the reports tell no migrations. Where ihod runs it watches for all, and is asked;
+	 * with a socket or a monitor named here, this process watches itself.
+	 */
+	const struct iho_migration_options *migration;
 };
 
 struct iho_collector;

@@ -20,6 +20,7 @@
 #define IHO_REQUESTS_PER_S   100 /* of one client; short of it, a burst of as many */
 #define IHO_LINE_SECONDS     10 /* for the rest of a line that has begun, or an answer to be read */
 #define IHO_IDLE_SECONDS     7200
+#define IHO_WIRE_SAMPLES     120 /* of a migration, evenly over its time */
 
 /* The descriptors that come with the answer to "maps", in this order. */
 enum iho_wire_fd {

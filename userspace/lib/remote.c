@@ -352,6 +352,23 @@ int iho_remote_refresh(struct iho_remote *r, struct iho_error *err)
 	return ret;
 }
 
+int iho_remote_migrations(struct iho_remote *r, struct iho_migration_view **out,
+			  struct iho_error *err)
+{
+	json_t *j;
+	int ret = ask(r, "migrations", &j, NULL, 0, err);
+
+	if (ret)
+		return ret;
+	ret = iho_migration_view_from_json(j, out);
+	if (ret == -ENOMEM)
+		iho_error_set(err, ret, "out of memory");
+	else if (ret)
+		ret = no_sense(r, err, "list of migrations");
+	json_decref(j);
+	return ret;
+}
+
 int iho_remote_features(struct iho_remote *r, struct iho_features *f, struct iho_error *err)
 {
 	json_t *j;

@@ -24,6 +24,9 @@ const struct iho_maps *iho_remote_maps(const struct iho_remote *r);
 /* As of the last refresh. */
 struct iho_directory *iho_remote_directory(struct iho_remote *r);
 int iho_remote_refresh(struct iho_remote *r, struct iho_error *err);
+/* What ihod knows about migrations; it is the caller's. */
+int iho_remote_migrations(struct iho_remote *r, struct iho_migration_view **out,
+			  struct iho_error *err);
 int iho_remote_features(struct iho_remote *r, struct iho_features *f, struct iho_error *err);
 
 #endif /* IHO_REMOTE_H */
