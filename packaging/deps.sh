@@ -20,7 +20,7 @@ check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf p
 	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 	build-essential debhelper lintian systemd iproute2'
 # bench: the peers that the suite is compared with.
-bench='bpftrace linux-perf bpfcc-tools python3 strace jq prometheus'
+bench='bpftrace linux-perf bpfcc-tools python3 strace jq prometheus curl tmux'
 # The live page is put together by node, with what npm brings. Both are often there from elsewhere than
 # Debian, whose packages would then conflict: only what the commands lack is asked for.
 command -v node >/dev/null || build="$build nodejs"

@@ -178,6 +178,37 @@ sleep 20
 t1=$(ticks)
 RSS=$(awk '/^VmRSS/{print $2}' "/proc/$T/status")
 tmux -L ihobench kill-server 2>/dev/null
+
+# The same tenant through ihod and the exporter, a scrape a second
+spawn $B/ihod --socket "$TMP/ihod.sock" --libvirt off 2>"$TMP/ihod.err"
+IHOD=$SPAWNED
+poll 60 test -S "$TMP/ihod.sock" || die "ihod does not start: $(cat "$TMP/ihod.err")"
+spawn taskset -c 0 $B/iho-exporter --listen 127.0.0.1:0 --min-interval 0 --socket "$TMP/ihod.sock" 2>"$TMP/exp.err"
+EXP=$SPAWNED
+poll 60 grep -q 'listening on' "$TMP/exp.err" || die "the exporter does not start: $(cat "$TMP/exp.err")"
+URL=$(sed -n 's,.*listening on \(http.*\)/$,\1/metrics,p' "$TMP/exp.err")
+poll 60 curl -sf -o "$TMP/scrape" "$URL"
+i0=$(awk '{print $14+$15}' "/proc/$IHOD/stat")
+e0=$(awk '{print $14+$15}' "/proc/$EXP/stat")
+for _ in {1..30}; do
+	curl -sf -o "$TMP/scrape" -w '%{time_total}\n' -H 'Accept-Encoding: gzip' "$URL"
+	sleep 1
+done >"$TMP/times"
+i1=$(awk '{print $14+$15}' "/proc/$IHOD/stat")
+e1=$(awk '{print $14+$15}' "/proc/$EXP/stat")
+ZIPPED=$(stat -c %s "$TMP/scrape")
+curl -sf -o "$TMP/scrape" "$URL"
+SCRAPE=$(jq -n --argjson ms "$(median "$(tr '\n' ' ' <"$TMP/times")" | awk '{printf "%.1f", $1*1000}')" \
+	--argjson render "$(awk '$1 == "iho_exporter_scrape_duration_seconds"{printf "%.2f", $2*1000}' "$TMP/scrape")" \
+	--argjson series "$(grep -vc '^#' "$TMP/scrape")" --argjson bytes "$(stat -c %s "$TMP/scrape")" --argjson gzip "$ZIPPED" \
+	--argjson rss "$(awk '/^VmRSS/{print $2}' "/proc/$EXP/status")" --argjson own "$(awk '/^(RssAnon|RssFile)/{n+=$2}END{print n}' "/proc/$EXP/status")" \
+	--argjson cpu "$(awk -v t=$((e1 - e0)) -v hz="$(getconf CLK_TCK)" 'BEGIN{printf "%.2f", t/hz/30*100}')" \
+	--argjson ihod_cpu "$(awk -v t=$((i1 - i0)) -v hz="$(getconf CLK_TCK)" 'BEGIN{printf "%.2f", t/hz/30*100}')" \
+	--argjson ihod_rss "$(awk '/^VmRSS/{print $2}' "/proc/$IHOD/status")" \
+	'{ms:$ms,render_ms:$render,series:$series,bytes:$bytes,gzip_bytes:$gzip,rss_kib:$rss,own_rss_kib:$own,cpu_percent:$cpu,
+	  ihod_cpu_percent:$ihod_cpu,ihod_rss_kib:$ihod_rss}')
+finish "$EXP" TERM
+finish "$IHOD" TERM
 finish "$D" TERM
 SHARE=$(awk -v a="$t0" -v b="$t1" -v hz="$(getconf CLK_TCK)" 'BEGIN{printf "%.2f", (b-a)/hz/20*100}')
 
@@ -205,7 +236,11 @@ printf '%-52s %s\n' "BPF, ns per event (bpf_stats)" "$(printf %.0f "$NS")" \
 	"BPF, ns per round trip to the VMM, all its events" "$PER_EXIT ($EVENTS events, $EXITS exits)" \
 	"snapshot of 256 vCPUs" "$(jq -r '"\(.median_us) us median, \(.p99_us) us p99, \(.vcpus) vCPUs"' <<<"$SNAP")" \
 	"system calls of 1000 snapshots (strace)" "$CALLS" \
-	"iho-top on the screen, 1 Hz, 64 vCPUs" "$SHARE % of a core, $RSS KiB resident"
+	"iho-top on the screen, 1 Hz, 64 vCPUs" "$SHARE % of a core, $RSS KiB resident" \
+	"a scrape, 64 vCPUs" "$(jq -r '"\(.ms) ms (\(.render_ms) ms of it rendering), \(.series) series"' <<<"$SCRAPE")" \
+	"its size, plain and gzip" "$(jq -r '"\(.bytes) and \(.gzip_bytes) bytes"' <<<"$SCRAPE")" \
+	"iho-exporter, a scrape a second" "$(jq -r '"\(.cpu_percent) % of a core, \(.rss_kib) KiB resident, \(.own_rss_kib) of it its own"' <<<"$SCRAPE")" \
+	"ihod meanwhile" "$(jq -r '"\(.ihod_cpu_percent) % of a core, \(.ihod_rss_kib) KiB resident"' <<<"$SCRAPE")"
 
 {
 	for n in "${NAMES[@]}"; do
@@ -213,6 +248,7 @@ printf '%-52s %s\n' "BPF, ns per event (bpf_stats)" "$(printf %.0f "$NS")" \
 	done
 } | jq -s --arg kernel "$(uname -r)" --argjson bare "$bare" --argjson ns "$NS" --argjson per "$PER_EXIT" \
 	--argjson snap "$SNAP" --argjson calls "$CALLS" --argjson share "$SHARE" --argjson rss "$RSS" --arg why "$WHY" \
+	--argjson scrape "$SCRAPE" \
 	'{kernel:$kernel,bare_exits_per_s:$bare,watchers:.,not_measured:$why,bpf_ns_per_event:$ns,bpf_ns_per_exit:$per,
-	  snapshot:($snap+{syscalls_of_1000:$calls}),iho_top_1hz_64_vcpus:{cpu_percent:$share,rss_kib:$rss}}' >$B/bench.json
+	  snapshot:($snap+{syscalls_of_1000:$calls}),iho_top_1hz_64_vcpus:{cpu_percent:$share,rss_kib:$rss},scrape_64_vcpus:$scrape}' >$B/bench.json
 echo "kept in $B/bench.json"

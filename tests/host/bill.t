@@ -30,7 +30,7 @@ run() {
 	wait_gone "$TOP_PID" 20
 	jq -c ".vms[]|select(.name==\"$name\")" "$TMP/$name.top" | tail -n 1 >"$TMP/$name.json"
 }
-vm_gone() { last_line "$1" | jq -e ".vms[]|select(.name==\"$2\" and .gone)" >/dev/null 2>&1; }
+vm_gone() { last_line "$1" | jq -se "any(.[].vms[]; .name==\"$2\" and .gone)" >/dev/null 2>&1; }
 bill() { ms "$(jq ".vcpus[0].bill_ns.$2" "$TMP/$1.json")"; }
 sums() {
 	local wall sum

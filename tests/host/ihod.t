@@ -20,7 +20,7 @@ as() {
 	shift
 	timeout 120 "${user[@]}" /usr/bin/python3 "$TMP/ihod_client.py" "$@" 2>&1
 }
-answers() { client "$SOCK" ask status | jq -e .result >/dev/null 2>&1; }
+answers() { client "$SOCK" ask status | jq -se "any(.[]; .result)" >/dev/null 2>&1; }
 
 # ihod [OPTION...]: its pid is $IHOD. With as few files as a service has by default.
 ihod() {
@@ -52,7 +52,7 @@ kill9() {
 objects() { cat "/proc/$1/fdinfo/"* 2>/dev/null | awk '/^(prog|map|link)_id:/{print $1, $2}' | sort -u; }
 status() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
 field() { tail -n 1 "$1" | jq -c "$2"; }
-holds() { head -n "$(wc -l <"$1")" "$1" | tail -n 1 | jq -e "$2" >/dev/null 2>&1; }
+holds() { head -n "$(wc -l <"$1")" "$1" | tail -n 1 | jq -se "any(.[]; $2)" >/dev/null 2>&1; }
 # await FILE FILTER NAME: a report comes for which the filter is true
 await() {
 	poll 60 holds "$1" "$2"

@@ -127,7 +127,7 @@ top() {
 	chroot "$R" setpriv --reuid nobody --regid nogroup "$@" \
 		/usr/sbin/iho-top -b -n 1 -d 0.2 --format json >"$TMP/top" 2>&1
 }
-sees_tenant() { top --groups iho && jq -e '.vms[] | select(.name == "packaged")' "$TMP/top" >/dev/null; }
+sees_tenant() { top --groups iho && jq -se 'any(.[].vms[]; .name == "packaged")' "$TMP/top" >/dev/null; }
 scraped() { curl -sf --max-time 10 http://127.0.0.1:9978/metrics >"$TMP/scrape" && grep -qE "$1" "$TMP/scrape"; }
 
 if has_unit ihod; then
