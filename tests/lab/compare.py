@@ -190,8 +190,9 @@ def exact(run):
         clean(vcpu, name)
         kvm, parts = vcpu['bill_ns']['kvm'], sum(e['kvm_ns'] for e in vcpu['exits'])
         # what is no exit's: the way from the gate to the first entry, in which the emulator, one
-        # thread for all CPUs, may stand still for a slice (up to 6 ms were seen)
-        ok(0 <= kvm - parts <= max(kvm // 50, 20000000),
+        # thread for all CPUs, may stand still for slices (up to 22 ms were seen); the long runs,
+        # with their seconds in KVM, are the ones that tell
+        ok(0 <= kvm - parts <= max(kvm // 50, 100000000),
            f'{name}: time in KVM {kvm / 1e6:.1f} ms, by reason {parts / 1e6:.1f} ms')
     lossless(last, run)
 

@@ -5,7 +5,7 @@ tenant fleet "hlt:1,gate,out:0x80:500,wrmsr:0x8b:200,cpuid:1:300,hlt:100" \
 ok $? "fleet: the tenant waits at its gate"
 before=$(programs)
 daemon_start fleet
-ok $? "ihod listens"
+ok $? "ihod answers"
 loaded=$(programs)
 [ "$loaded" -gt "$before" ]
 ok $? "it has loaded its programs, $((loaded - before)) BPF functions"
