@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The live page in a real browser: page.py, with scripted numbers, then with the real exporter and a
-# tenant. `page.t --screenshot FILE [URL]` takes a picture instead: scripted numbers, or those of URL.
+# tenant. `page.t --screenshot FILE URL|DOCUMENTS` takes a picture instead: see page_shot.py.
 . "$(dirname "$0")/../tap.sh"
 
 command -v chromium >/dev/null || skip_all "no chromium"
 if [ "${1-}" = --screenshot ]; then
-	/usr/bin/python3 tests/host/page_shot.py ${3:+--url "$3"} "$2" 1280 800 dark
+	/usr/bin/python3 tests/host/page_shot.py "$2" "$3" 1280 800 dark
 	exit
 fi
 need_root
