@@ -15,7 +15,7 @@
 #define SATURATED	   0.9
 #define GUESS		   2
 #define WORST_GUESS	   8
-/* So many passes that last so long, and of which the later ones leave as much as the earlier ones. */
+/* So many passes, that last so long, and the later ones leave as much as the earlier ones. */
 #define STALE_PASSES	   8
 #define STALE_S		   4.0
 #define STALE		   0.9
@@ -140,9 +140,9 @@ static struct guest guest_of(const struct iho_migration_sample *v, size_t n)
 }
 
 /*
- * The model is no better than its numbers: where the guest writes about as fast as memory is sent, a
- * little decides between soon and never. Then it counts whether what the passes left has become less.
- * While there is a throttle, QEMU goes on to raise it; if none came in this time, none will.
+ * The model is no better than its numbers: where the guest writes about as fast as memory is sent,
+ * a little decides between soon and never. Then it counts whether what the passes left has become
+ * less. While there is a throttle, QEMU goes on to raise it; if none came in this time, none will.
  */
 static bool is_stale(const struct iho_migration_sample *v, size_t n)
 {

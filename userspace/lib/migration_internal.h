@@ -47,7 +47,7 @@ struct iho_migrations {
 	pthread_mutex_t lock;
 	struct iho_tracker tracker;
 	struct iho_migration_source libvirt, qmp;
-	int64_t heard_ms; /* of libvirt: monotonic, when it answered last, or had nothing to answer */
+	int64_t heard_ms; /* monotonic: when libvirt answered last, or was not asked */
 	unsigned int refs;
 	int stop_fd; /* readable when it is time to end */
 	/* constant from the start on */
