@@ -166,7 +166,7 @@ for size in $SIZES; do
 	ok $? "$size: APICv: nothing about changes where there is none to have"
 	strip "$size interrupts"
 	key 5
-	see "$size: migration: pretends nothing" 'not part of this version'
+	see "$size: migration: says what it looks at" '^Migrations' '^Looked at'
 	strip "$size migration"
 	key h
 	see "$size: help" '^ Help' '1-[0-9]+ of [0-9]+'
@@ -243,9 +243,9 @@ see "-d 0.3 is the delay" ' 0\.3s '
 see "the tenant's work is on the overview" '^1 VM  3 vCPUs|^ 1 VM  3 vCPUs' '^live .*KVM_EXIT_(IO|MMIO)|^live .*(IO|EPT|npf|io|HLT|hlt)'
 
 # the screens
-for k in '2:^REASON' '3:^ *vCPU +TID' '4:^WHAT' '5:Migration progress' '1:^VM +' 'e:^REASON' 'o:^VM +' 'v:^ *vCPU +TID' \
+for k in '2:^REASON' '3:^ *vCPU +TID' '4:^WHAT' '5:^Looked at' '1:^VM +' 'e:^REASON' 'o:^VM +' 'v:^ *vCPU +TID' \
 	'F1:^ Help' 'Escape:^ *vCPU +TID' 'h:^ Help' 'Escape:^ *vCPU +TID' '?:^ Help' 'Escape:^ *vCPU +TID' 'F2:^ Setup' \
-	'Escape:^ *vCPU +TID' 'Tab:^WHAT' 'Tab:Migration progress' 'Tab:^VM +' 'Tab:^REASON' 'BTab:^VM +' 'BTab:Migration progress'; do
+	'Escape:^ *vCPU +TID' 'Tab:^WHAT' 'Tab:^Looked at' 'Tab:^VM +' 'Tab:^REASON' 'BTab:^VM +' 'BTab:^Looked at'; do
 	key "${k%%:*}"
 	see "${k%%:*}: ${k#*:}" "${k#*:}" '^F1Help'
 done
@@ -446,7 +446,7 @@ ended "50x10" 0
 through() {
 	local k
 	: >"$D/all"
-	for k in '1:^VM ' '2:^REASON' '3:^ *vCPU' '4:^WHAT' '5:Migration progress' 'h:^ Help' 'End:Columns: Interlopers' 'S:^ Setup'; do
+	for k in '1:^VM ' '2:^REASON' '3:^ *vCPU' '4:^WHAT' '5:^Looked at' 'h:^ Help' 'End:Columns: Interlopers' 'S:^ Setup'; do
 		[ "$T$k" != "vt100End:Columns: Interlopers" ] || continue # it has no such key
 		key "${k%%:*}"
 		look "${k#*:}" || return 1

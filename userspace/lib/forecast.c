@@ -15,6 +15,10 @@
 #define SATURATED	   0.9
 #define GUESS		   2
 #define WORST_GUESS	   8
+/* So many passes, that last so long, and the later ones leave as much as the earlier ones. */
+#define STALE_PASSES	   8
+#define STALE_S		   4.0
+#define STALE		   0.9
 #define MAX_PASSES	   20000
 #define DEFAULT_DOWNTIME_S 0.3 /* QEMU's own, where nobody told the limit */
 #define SLACK_S		   0.05 /* QEMU sends so long before it looks again how much is left */
@@ -133,6 +137,36 @@ static struct guest guest_of(const struct iho_migration_sample *v, size_t n)
 		g.dirty.high = fmax(g.dirty.high, 1.1 * g.dirty.mid);
 	}
 	return g;
+}
+
+/*
+ * The model is no better than its numbers: where the guest writes about as fast as memory is sent,
+ * a little decides between soon and never. Then it counts whether what the passes left has become
+ * less. While there is a throttle, QEMU goes on to raise it; if none came in this time, none will.
+ */
+static bool is_stale(const struct iho_migration_sample *v, size_t n)
+{
+	double early = 0, late = 0, throttle = throttle_at(&v[n - 1]);
+	int counts = 0, seen = 0;
+	size_t from = n - 1;
+
+	if (throttle > 0 && throttle < MOST_THROTTLED)
+		return false;
+	for (; counts < STALE_PASSES || v[n - 1].elapsed_s - v[from].elapsed_s < STALE_S; from--) {
+		if (from < 2 || throttle_at(&v[from]) != throttle)
+			return false;
+		counts += is_count(v, from);
+	}
+	/* those of the loop are from + 1 and later */
+	for (size_t i = from + 1; i < n; i++) {
+		double *most = seen < counts / 2 ? &early : &late;
+
+		if (!is_count(v, i))
+			continue;
+		*most = fmax(*most, (double)v[i].remaining_bytes);
+		seen++;
+	}
+	return late >= STALE * early;
 }
 
 /* QEMU's rule for the throttle, over periods of a second or more that end with a pass. */
@@ -263,7 +297,10 @@ void iho_forecast(struct iho_forecast *f, enum iho_migration_phase phase,
 		m.threshold = m.bandwidth * limit_of(now);
 		time[i] = simulate(&m, left);
 	}
-	judge(f, time[0], time[1], time[2], g.dirty.n);
+	if (is_stale(v, n))
+		set(f, IHO_FORECAST_DIVERGES, "passes leave as much as those before them");
+	else
+		judge(f, time[0], time[1], time[2], g.dirty.n);
 }
 
 void iho_forecast_errors(double error[IHO_FORECAST_MARKS], const struct iho_migration_sample *v,

@@ -7,8 +7,8 @@
  * are D * t, never more than the guest's working set W. D, W and the bandwidth B come from the
  * samples: each is taken as it was seen most often of late, and in the better and the worse case as
  * it was seen at its best and worst. With a throttle, D shrinks as QEMU's rule says: a step of
- * 10 %, the first of 20 %, after two passes of a second or more that dirtied more than half of
- * what was sent.
+ * 10 %, the first of 20 %, after two passes of a second or more that dirtied more than half of what
+ * was sent.
  */
 #ifndef IHO_FORECAST_H
 #define IHO_FORECAST_H

@@ -18,7 +18,8 @@
 #include "source.h"
 #include "vmname.h"
 
-#define JOIN_S 2
+#define JOIN_S	  2
+#define SILENT_MS 3000 /* a libvirt that does not answer for so long hangs */
 
 static const char *const phase_keys[IHO_MIGRATION_PHASES] = {
 	[IHO_MIGRATION_SETUP] = "setup",	     [IHO_MIGRATION_PRECOPY] = "precopy",
@@ -57,6 +58,14 @@ double iho_wall_clock_s(void)
 
 	clock_gettime(CLOCK_REALTIME, &t);
 	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+int64_t iho_monotonic_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
 /* ------------------------------------------------------------------------------------ tracker */
@@ -488,6 +497,13 @@ void iho_migrations_say(struct iho_migrations *m, struct iho_migration_source *s
 	pthread_mutex_unlock(&m->lock);
 }
 
+void iho_migrations_heard(struct iho_migrations *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->heard_ms = iho_monotonic_ms();
+	pthread_mutex_unlock(&m->lock);
+}
+
 static void put_migrations(struct iho_migrations *m)
 {
 	bool last;
@@ -617,6 +633,18 @@ void iho_migrations_stop(struct iho_migrations *m)
 	put_migrations(m);
 }
 
+/* The thread that asks stands still with a daemon that does; it cannot say so itself. */
+static void tell_silence(const struct iho_migrations *m, struct iho_migration_source *s)
+{
+	int64_t silent_ms = iho_monotonic_ms() - m->heard_ms;
+
+	if (!s->ok || silent_ms < SILENT_MS)
+		return;
+	s->ok = false;
+	snprintf(s->text, sizeof(s->text), "libvirt does not answer: it was asked %lld s ago",
+		 (long long)silent_ms / 1000);
+}
+
 int iho_migrations_get(struct iho_migrations *m, struct iho_migration_view **out)
 {
 	int r;
@@ -626,6 +654,7 @@ int iho_migrations_get(struct iho_migrations *m, struct iho_migration_view **out
 	r = iho_tracker_view(&m->tracker, out);
 	if (!r) {
 		(*out)->libvirt = m->libvirt;
+		tell_silence(m, &(*out)->libvirt);
 		(*out)->qmp = m->qmp;
 	}
 	pthread_mutex_unlock(&m->lock);

@@ -43,9 +43,11 @@ int iho_tracker_view(const struct iho_tracker *t, struct iho_migration_view **ou
 void iho_tracker_clear(struct iho_tracker *t);
 
 struct iho_migrations {
-	pthread_mutex_t lock; /* of tracker, libvirt, qmp, refs; held only while copying */
+	/* of tracker, libvirt, qmp, heard_ms, refs; held only while copying */
+	pthread_mutex_t lock;
 	struct iho_tracker tracker;
 	struct iho_migration_source libvirt, qmp;
+	int64_t heard_ms; /* monotonic: when libvirt answered last, or was not asked */
 	unsigned int refs;
 	int stop_fd; /* readable when it is time to end */
 	/* constant from the start on */
@@ -64,7 +66,9 @@ void iho_migrations_see(struct iho_migrations *m, const struct iho_migration_see
 bool iho_migrations_active(struct iho_migrations *m, const struct iho_migration_seen *s);
 void iho_migrations_say(struct iho_migrations *m, struct iho_migration_source *s, bool ok,
 			const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void iho_migrations_heard(struct iho_migrations *m);
 double iho_wall_clock_s(void);
+int64_t iho_monotonic_ms(void);
 
 /* The threads: migration_libvirt.c, migration_qmp.c. They return when it is time to end. */
 void iho_libvirt_watch(struct iho_migrations *m);

@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "migration_internal.h"
@@ -85,14 +84,6 @@ struct watch {
 	size_t left_out; /* domains that have no room */
 	int64_t list_due_ms;
 };
-
-static int64_t clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 /* ------------------------------------------------------------------------------------ library */
 
@@ -406,9 +397,9 @@ static void look(struct watch *w, struct domain *d)
 	virTypedParameterPtr p = NULL;
 	int type = VIR_DOMAIN_JOB_NONE, n = 0, role;
 
-	d->due_ms = clock_ms() + (d->active ? ACTIVE_MS : IDLE_MS);
+	d->due_ms = iho_monotonic_ms() + (d->active ? ACTIVE_MS : IDLE_MS);
 	if (d->end_ms) {
-		if (d->end_ms <= clock_ms())
+		if (d->end_ms <= iho_monotonic_ms())
 			finish(w, d);
 		return;
 	}
@@ -423,11 +414,11 @@ static void look(struct watch *w, struct domain *d)
 		take_numbers(&d->seen.n, p, n, false);
 		d->seen.phase = phase_of(w, d);
 		see(w, d);
-		d->due_ms = clock_ms() + ACTIVE_MS;
+		d->due_ms = iho_monotonic_ms() + ACTIVE_MS;
 	} else if (d->active) {
 		if (role >= 0 && type != VIR_DOMAIN_JOB_NONE)
 			d->seen.phase = end_phase(type);
-		d->end_ms = clock_ms() + GRACE_MS;
+		d->end_ms = iho_monotonic_ms() + GRACE_MS;
 	}
 	w->vir.virTypedParamsFree(p, n);
 }
@@ -476,7 +467,8 @@ static void phase_event(struct watch *w, struct domain *d, enum iho_migration_ph
 
 static void stopped(struct domain *d, int detail)
 {
-	if (!d->active)
+	/* What ended well may end here a moment later, before we told of it. */
+	if (!d->active || (d->end_ms && d->seen.phase >= IHO_MIGRATION_COMPLETED))
 		return;
 	if (detail == VIR_DOMAIN_EVENT_STOPPED_MIGRATED) {
 		d->seen.phase = IHO_MIGRATION_COMPLETED;
@@ -484,7 +476,7 @@ static void stopped(struct domain *d, int detail)
 		d->seen.phase = IHO_MIGRATION_FAILED;
 		snprintf(d->seen.error, sizeof(d->seen.error), "the VM ended here");
 	}
-	d->end_ms = clock_ms() + GRACE_MS;
+	d->end_ms = iho_monotonic_ms() + GRACE_MS;
 }
 
 /* What a destination goes through: it is started, and then it runs. */
@@ -498,7 +490,7 @@ static bool destination_event(struct watch *w, struct domain *d, int event, int 
 	if (event == VIR_DOMAIN_EVENT_RESUMED && detail == VIR_DOMAIN_EVENT_RESUMED_MIGRATED &&
 	    d->active && d->seen.role == IHO_MIGRATION_DESTINATION) {
 		d->seen.phase = IHO_MIGRATION_COMPLETED;
-		d->end_ms = clock_ms() + GRACE_MS;
+		d->end_ms = iho_monotonic_ms() + GRACE_MS;
 		return true;
 	}
 	return false;
@@ -544,7 +536,7 @@ static void list_domains(struct watch *w)
 	virDomainPtr *v = NULL;
 	int n;
 
-	w->list_due_ms = clock_ms() + LIST_MS;
+	w->list_due_ms = iho_monotonic_ms() + LIST_MS;
 	n = w->vir.virConnectListAllDomains(w->conn, &v, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
 	if (n < 0)
 		return;
@@ -578,11 +570,14 @@ static void list_domains(struct watch *w)
 
 static void look_at_all(struct watch *w)
 {
-	if (w->list_due_ms <= clock_ms())
+	if (w->list_due_ms <= iho_monotonic_ms())
 		list_domains(w);
-	for (size_t i = 0; i < w->n && !iho_migrations_stopping(w->m); i++)
-		if (w->v[i].due_ms <= clock_ms() && w->v[i].dom)
-			look(w, &w->v[i]);
+	for (size_t i = 0; i < w->n && !iho_migrations_stopping(w->m); i++) {
+		if (w->v[i].due_ms > iho_monotonic_ms() || !w->v[i].dom)
+			continue;
+		look(w, &w->v[i]);
+		iho_migrations_heard(w->m);
+	}
 }
 
 static const struct {
@@ -612,6 +607,7 @@ static void session(struct watch *w, const char *uri)
 								      events[i].fn, w, NULL);
 	w->list_due_ms = 0;
 	while (!iho_migrations_stopping(w->m) && w->vir.virConnectIsAlive(w->conn) == 1) {
+		iho_migrations_heard(w->m);
 		look_at_all(w);
 		if (w->vir.virEventRunDefaultImpl() < 0)
 			break;
@@ -677,11 +673,11 @@ void iho_libvirt_watch(struct iho_migrations *m)
 	}
 	w->m = m;
 	do {
-		int64_t began = clock_ms();
+		int64_t began = iho_monotonic_ms();
 
 		try_session(w);
 		/* One that lasted was good: begin anew. */
-		if (clock_ms() - began > MOST_WAIT_MS || !w->library)
+		if (iho_monotonic_ms() - began > MOST_WAIT_MS || !w->library)
 			wait_ms = FIRST_WAIT_MS;
 		else if (wait_ms < MOST_WAIT_MS)
 			wait_ms *= 2;

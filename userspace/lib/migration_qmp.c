@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -47,21 +46,13 @@ struct reader {
 	char buf[IHO_QMP_LINE_MAX];
 };
 
-static int64_t clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
 static int wait_for(int fd, short events, int64_t deadline_ms)
 {
 	struct pollfd p = { .fd = fd, .events = events };
 	int r;
 
 	do {
-		int64_t left = deadline_ms - clock_ms();
+		int64_t left = deadline_ms - iho_monotonic_ms();
 
 		if (left <= 0)
 			return -ETIMEDOUT;
@@ -290,7 +281,7 @@ int iho_qmp_ask(int fd, int timeout_ms, struct iho_qmp_answer *a)
 	if (!r)
 		return -ENOMEM;
 	r->fd = fd;
-	r->deadline_ms = clock_ms() + timeout_ms;
+	r->deadline_ms = iho_monotonic_ms() + timeout_ms;
 	r->start = r->end = 0;
 	e = converse(r, a);
 	free(r);
@@ -486,7 +477,7 @@ static void look(struct iho_migrations *m, struct monitor *mon)
 		iho_migrations_say(m, &m->qmp, false, "%.100s serves another client", mon->path);
 	else
 		iho_migrations_say(m, &m->qmp, false, "%.100s: %s", mon->path, strerror(-r));
-	mon->due_ms = clock_ms() + mon->backoff_ms;
+	mon->due_ms = iho_monotonic_ms() + mon->backoff_ms;
 }
 
 /* ----------------------------------------------------------------------------------- discovery */
@@ -658,19 +649,19 @@ static void scan(struct iho_migrations *m, struct monitors *all)
 	drop_gone(all);
 	if (!all->n)
 		iho_migrations_say(m, &m->qmp, false, "no QEMU with a monitor is found");
-	all->scan_due_ms = clock_ms() + SCAN_MS;
+	all->scan_due_ms = iho_monotonic_ms() + SCAN_MS;
 }
 
 static int until_next(const struct iho_migrations *m, const struct monitors *all)
 {
-	int64_t next = clock_ms() + SCAN_MS;
+	int64_t next = iho_monotonic_ms() + SCAN_MS;
 
 	if (m->qmp_auto && all->scan_due_ms < next)
 		next = all->scan_due_ms;
 	for (size_t i = 0; i < all->n; i++)
 		if (all->v[i].due_ms < next)
 			next = all->v[i].due_ms;
-	next -= clock_ms();
+	next -= iho_monotonic_ms();
 	return next > 0 ? next : 0;
 }
 
@@ -685,10 +676,10 @@ void iho_qmp_watch(struct iho_migrations *m)
 	for (size_t i = 0; i < m->n_qmp; i++)
 		add_monitor(all, m->qmp_paths[i], 0);
 	do {
-		if (m->qmp_auto && all->scan_due_ms <= clock_ms())
+		if (m->qmp_auto && all->scan_due_ms <= iho_monotonic_ms())
 			scan(m, all);
 		for (size_t i = 0; i < all->n && !iho_migrations_stopping(m); i++)
-			if (all->v[i].due_ms <= clock_ms())
+			if (all->v[i].due_ms <= iho_monotonic_ms())
 				look(m, &all->v[i]);
 	} while (!iho_migrations_wait(m, until_next(m, all)));
 	free(all);
