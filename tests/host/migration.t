@@ -9,7 +9,7 @@ for p in libvirtd virsh qemu-system-x86_64 tmux; do
 	command -v $p >/dev/null || skip_all "no $p"
 done
 unshare --mount --uts --net --pid --fork true 2>/dev/null || skip_all "no namespaces"
-make --no-print-directory -s "$B/migration/guest.elf" >&2 || exit 1
+make --no-print-directory -s build/migration/guest.elf >&2 || exit 1
 . tests/migration/hosts.sh
 trap 'hosts_kill; tui_cleanup' EXIT
 LIMIT=${IHO_TEST_LIMIT:-90}
@@ -113,7 +113,7 @@ migrate auto a b --bandwidth 8 --auto-converge --auto-converge-initial 60 --auto
 throttle_agrees() {
 	local t
 	t=$(fact a auto auto_converge_throttle)
-	[ "${t:-0}" -ge 60 ] && report_is a "$(newest auto)|.throttle_ratio*100|round" "$t"
+	[ "${t:-0}" -ge 60 ] && report_is a "$(newest auto)|(.throttle_ratio//0)*100|round" "$t"
 }
 poll "$LIMIT" throttle_agrees
 ok $? "auto-converge: the throttle is what libvirt says" || diag "$(report a "$(newest auto)")"
@@ -156,13 +156,14 @@ on a domjobabort stop
 ok $? "... and is aborted"
 wait_gone "$SPAWNED" "$LIMIT"
 like "$(cat "$TMP/migrate.stop")" 'cancel|abort' "... says virsh migrate"
-# A read-only client of libvirt is not told the reason; so we may not claim to know one
-says a "$(newest stop)|[.phase,(.error|test(\"failed or was cancelled\"))]|tostring" '["failed",true]' \
-	"abort: it ended, and libvirt does not say why"
-says b "$(newest stop)|.phase" failed "... on both sides"
+# A read-only client of libvirt is not told the reason afterwards; who looks in time sees the job
+# cancelled, who does not may not claim to know
+says a "$(newest stop)|.phase==\"cancelled\" or (.phase==\"failed\" and (.error|test(\"failed or was cancelled\")))" true \
+	"abort: it was cancelled, or libvirt did not say whether it was"
+says b "$(newest stop)|.phase" failed "... and the destination failed"
 is "$(on a domstate stop)/$(on b list --name --all)" "running/" "libvirt: it runs here, and not there"
 at screen-a
-see "... the screen" '^ [0-9:]+ stop +source +failed'
+see "... the screen" '^ [0-9:]+ stop +source +(failed|cancelled)'
 on a destroy stop >/dev/null
 
 # ------------------------------------------------------------------------------ the destination dies
@@ -175,7 +176,8 @@ host_kill b
 wait_gone "$SPAWNED" "$LIMIT"
 [ -s "$TMP/migrate.lost" ]
 ok $? "virsh migrate complains"
-says a "$(newest lost)|.phase" failed "the source: it failed"
+# libvirt cancels what cannot go on, if QEMU did not notice before
+says a "$(newest lost)|.phase|IN(\"failed\",\"cancelled\")" true "the source: it failed"
 is "$(on a domstate lost)" running "libvirt: the guest runs where it was"
 says b '.libvirt.ok' false "what watched the destination says that its libvirt is lost"
 at screen-b
@@ -183,10 +185,10 @@ see "... as does its screen" 'connection to libvirt is lost|libvirt does not (an
 host_start b 2
 says b '.libvirt.ok' true "the host comes back, and is seen"
 says b "$(newest lost)|.phase" failed "... and what became of the migration"
-is "$(report a '[.totals[]|[.vm,.completed,.failed,.cancelled]]|tostring')" \
-	'[["auto",1,0,0],["conv",2,0,0],["lost",0,1,0],["post",1,0,0],["stop",0,1,0]]' "the source's totals"
-is "$(report b '[.totals[]|[.vm,.completed,.failed,.cancelled]]|tostring')" \
-	'[["auto",1,0,0],["conv",2,0,0],["lost",0,1,0],["post",1,0,0],["stop",0,1,0]]' "the destination's"
+for h in a b; do
+	is "$(report $h '[.totals[]|[.vm,.completed,.failed+.cancelled]]|tostring')" \
+		'[["auto",1,0],["conv",2,0],["lost",0,1],["post",1,0],["stop",0,1]]' "$h's totals"
+done
 
 # ---------------------------------------------------------------------------- a daemon that hangs
 
@@ -207,7 +209,7 @@ at screen-a
 key 1
 see "... the screen still takes keys" '^ iho-top +1 Overview'
 key 5
-see "... and shows what it knows" '^ [0-9:]+ lost +source +failed' 'libvirt'
+see "... and shows what it knows" '^ [0-9:]+ lost +source +(failed|cancelled)' 'libvirt does not answer'
 kill "$new"
 wait_gone "$new" "$LIMIT"
 ok $? "... and a new one ends when it shall"

@@ -3,13 +3,14 @@
 # Two hosts, "a" and "b", each with a libvirtd of its own, and tenants that migrate between them.
 # Sourced after tap.sh.
 
-GUEST=$PWD/$B/migration/guest.elf
+GUEST=$PWD/build/migration/guest.elf # whatever build is tested
 declare -A HOST # NAME: the process whose end ends all of that host
 
 host_start() {
 	rm -rf "${TMP:?}/$1"
 	spawn bash tests/migration/host.sh "$TMP" "$1" "$2" >"$TMP/$1.out" 2>&1
 	HOST[$1]=$SPAWNED
+	disown "$SPAWNED" # its end by SIGKILL is no news
 	poll "$LIMIT" host_answers "$1" || {
 		diag "libvirtd of $1 does not start:" "$(cat "$TMP/$1.out" "$TMP/$1/log" 2>&1)"
 		return 1

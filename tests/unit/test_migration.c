@@ -202,8 +202,8 @@ static void tell(struct told *t, const char *name)
 }
 
 /*
- * Those that the forecast was made with. Bound: of the forecasts that were made after half and three
- * quarters of the time, none is off by more than a quarter of the whole.
+ * Those that the forecast was made with. Bound: of the forecasts that were made after half and
+ * three quarters of the time, none is off by more than a quarter of the whole.
  */
 static void test_recorded(void **state)
 {
@@ -227,9 +227,9 @@ static void test_recorded(void **state)
 }
 
 /*
- * Those that it has not been made with: they were recorded later, and changed nothing. Each forecast
- * counts. `worst` is the bound of the error, as a share of the whole time; the truth lay between the
- * forecast's own bounds `within` times at least.
+ * Those that it has not been made with: they were recorded later, and changed nothing. Each
+ * forecast counts. `worst` is the bound of the error, as a share of the whole time; the truth lay
+ * between the forecast's own bounds `within` times at least.
  */
 static void test_held_back(void **state)
 {
@@ -272,7 +272,7 @@ static void test_held_back(void **state)
 	}
 }
 
-/* One that went on until it was aborted: it is told in time, and never is anything else said again. */
+/* One that went on until it was aborted: it is told in time, and nothing else is said again. */
 static void test_held_back_stuck(void **state)
 {
 	static struct told t;
