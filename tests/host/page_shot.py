@@ -2,7 +2,7 @@
 """A picture of the live page: page_shot.py FILE URL|DOCUMENTS [WIDTH HEIGHT [dark|light]]
 
 URL: of a page that somebody serves, after a minute, or after what IHO_SHOT_S says. DOCUMENTS: a file with
-what /metrics.json said at one time and the next, one a line, as tests/lab/scenario/page.sh records it.
+what /metrics.json said at one time and the next, as tests/lab/scenario/page.sh records it.
 """
 import json
 import os
@@ -61,24 +61,35 @@ def watch(tab):
     time.sleep(float(os.environ.get("IHO_SHOT_S", "60")))
 
 
+def split(text):
+    """JSON documents that follow each other."""
+    decoder, at = json.JSONDecoder(), 0
+    while text[at:].strip():
+        at += len(text[at:]) - len(text[at:].lstrip())
+        document, at = decoder.raw_decode(text, at)
+        yield document
+
+
 def replay(browser, documents, *look):
     """The page over recorded documents, which it asks for one after the other."""
     build = os.environ.get("IHO_BUILD", "build")
     with open(f"{build}/page.html", "rb") as f, open(f"{build}/page.csp", encoding="ascii") as g:
         server = Server(f.read(), g.read())
     tab = None
-    for body in documents:
-        server.body = body
+    for document in documents:
+        server.body = json.dumps(document).encode()
         if not tab:
             tab = browser.page(f"http://127.0.0.1:{server.port}/", *look)
-        now = json.loads(body)["time"]
-        poll(
-            "the next numbers",
-            lambda: tab.js(
-                "document.dispatchEvent(new Event('visibilitychange')), "
-                f"document.documentElement.dataset.time == {now}"
-            ),
+        shown = (
+            "document.dispatchEvent(new Event('visibilitychange')), "
+            f"document.documentElement.dataset.time == {document['time']}"
         )
+        poll("the next numbers", lambda shown=shown: tab.js(shown))
+    tab.js(
+        "{ const span = document.getElementById('pick-span'); span.value = '120'; "
+        "span.dispatchEvent(new Event('change', { bubbles: true })); }"
+    )
+    time.sleep(1)
     return tab, server
 
 
@@ -91,8 +102,8 @@ def main():
             tab = browser.page(source, *look)
             watch(tab)
         else:
-            with open(source, "rb") as f:
-                tab, server = replay(browser, [line for line in f if line.strip()], *look)
+            with open(source, encoding="utf-8") as f:
+                tab, server = replay(browser, split(f.read()), *look)
         with open(path, "wb") as f:
             f.write(smaller(tab.screenshot()))
         print(f"{path}: {os.path.getsize(path)} bytes; errors: {tab.errors}")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The live page, and the policy under which it and nothing else may run: page/build.mjs made both. */
+/* The live page, and the policy that lets it and nothing else run: page/build.mjs made both. */
 #ifndef IHO_EXPORTER_PAGE_H
 #define IHO_EXPORTER_PAGE_H
 
