@@ -10,9 +10,12 @@ ARGS ?=
 ifeq ($(SAN),1)
 B := build/san
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+# ASan looks for the functions that it wraps at the start, but libvirt.so brings XDR only later.
+SANLIBS := -Wl,--push-state,--no-as-needed -l:libtirpc.so.3 -Wl,--pop-state
 else
 B := build
 SANFLAGS :=
+SANLIBS :=
 endif
 
 CC := gcc
@@ -24,7 +27,7 @@ ALL_CFLAGS = -std=gnu11 $(CPPFLAGS) $(CFLAGS) $(WARN) $(SANFLAGS) -D_GNU_SOURCE 
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
 	-Wno-unused-parameter -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
-LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson -lm
+LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson -lm $(SANLIBS)
 TOP_LIBS := $(LIB_LIBS) -lncursesw -ltinfo
 IHOD_LIBS := $(LIB_LIBS) -levent_core -lsystemd -lcap-ng -lseccomp
 EXP_LIBS := $(LIB_LIBS) -lmicrohttpd -lgnutls -lyaml -lcrypt
