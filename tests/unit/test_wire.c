@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "keeper.h"
+#include "text.h"
 #include "wire.h"
 
 #define SLOTS 8
@@ -423,7 +424,7 @@ static void test_directory_bounds(void **state)
 /* A name that is no UTF-8 does not spoil the others. */
 static void test_text(void **state)
 {
-	json_t *j = iho_wire_text("a\xff\xc3z");
+	json_t *j = iho_text_json("a\xff\xc3z");
 
 	assert_string_equal(json_string_value(j), "a??z");
 	json_decref(j);

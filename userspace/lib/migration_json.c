@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 
+#include "text.h"
 #include "vmname.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -85,21 +86,6 @@ static void put_fields(json_t *o, const void *base, const struct field *f, size_
 	}
 }
 
-/* Names are printable, but a caller's own may be cut within a character. */
-static json_t *text_json(const char *s)
-{
-	json_t *j = json_string(s);
-	char clean[256];
-	size_t n = 0;
-
-	if (j)
-		return j;
-	for (; *s && n + 1 < sizeof(clean); s++)
-		clean[n++] = (unsigned char)*s < 0x80 ? *s : '?';
-	clean[n] = '\0';
-	return json_string(clean);
-}
-
 static json_t *phases_json(uint32_t seen)
 {
 	json_t *a = json_array();
@@ -127,7 +113,7 @@ static json_t *forecast_json(const struct iho_forecast *f)
 
 	json_object_set_new(o, "verdict", json_string(iho_forecast_verdict_key(f->verdict)));
 	put_fields(o, f, forecast_bounds, ARRAY_SIZE(forecast_bounds));
-	json_object_set_new(o, "why", text_json(f->why));
+	json_object_set_new(o, "why", iho_text_json(f->why));
 	return o;
 }
 
@@ -164,7 +150,7 @@ json_t *iho_migration_to_json(const struct iho_migration *m, size_t most)
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "vm", text_json(m->vm));
+	json_object_set_new(o, "vm", iho_text_json(m->vm));
 	json_object_set_new(o, "pid", json_integer(m->pid));
 	json_object_set_new(o, "role", json_string(iho_migration_role_key(m->role)));
 	json_object_set_new(o, "via", json_string(iho_migration_via_key(m->via)));
@@ -176,7 +162,7 @@ json_t *iho_migration_to_json(const struct iho_migration *m, size_t most)
 	put_fields(o, &m->n, numbers, ARRAY_SIZE(numbers));
 	json_object_set_new(o, "forecast", forecast_json(&m->forecast));
 	json_object_set_new(o, "forecast_error", errors_json(m));
-	json_object_set_new(o, "error", text_json(m->error));
+	json_object_set_new(o, "error", iho_text_json(m->error));
 	put_fields(o, m, kvm_numbers, ARRAY_SIZE(kvm_numbers));
 	json_object_set_new(o, "samples", samples_json(m, most));
 	return o;
@@ -188,7 +174,7 @@ static json_t *source_json(const struct iho_migration_source *s)
 
 	json_object_set_new(o, "on", json_boolean(s->on));
 	json_object_set_new(o, "ok", json_boolean(s->ok));
-	json_object_set_new(o, "text", text_json(s->text));
+	json_object_set_new(o, "text", iho_text_json(s->text));
 	return o;
 }
 
@@ -209,7 +195,7 @@ static json_t *totals_json(const struct iho_migration_view *v)
 		const struct iho_migration_total *t = &v->totals[i];
 		json_t *o = json_object();
 
-		json_object_set_new(o, "vm", text_json(t->vm));
+		json_object_set_new(o, "vm", iho_text_json(t->vm));
 		json_object_set_new(o, "completed", json_integer((json_int_t)t->completed));
 		json_object_set_new(o, "failed", json_integer((json_int_t)t->failed));
 		json_object_set_new(o, "cancelled", json_integer((json_int_t)t->cancelled));

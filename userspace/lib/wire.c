@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "layout.h"
+#include "text.h"
 #include "wire.h"
 
 #define MAX_SLOTS 16384u
@@ -15,20 +16,6 @@
 const char *iho_wire_layout(void)
 {
 	return IHO_LAYOUT;
-}
-
-json_t *iho_wire_text(const char *s)
-{
-	json_t *j = json_string(s);
-	char clean[256];
-	size_t n = 0;
-
-	if (j)
-		return j;
-	for (; *s && n + 1 < sizeof(clean); s++)
-		clean[n++] = (unsigned char)*s < 0x80 ? *s : '?';
-	clean[n] = '\0';
-	return json_string(clean);
 }
 
 /* Numbers that are 64 bits without a sign: JSON's readers have 53, jansson 63. */
@@ -136,7 +123,7 @@ int iho_wire_maps_read(struct iho_maps *m, const json_t *j)
 json_t *iho_wire_host(const struct iho_directory *d)
 {
 	return json_pack("{s:o, s:b, s:i}", "vendor_module",
-			 iho_wire_text(d->vendor_module ? d->vendor_module : ""), "hardware", d->hw,
+			 iho_text_json(d->vendor_module ? d->vendor_module : ""), "hardware", d->hw,
 			 "apicv", d->apicv_param);
 }
 
@@ -158,7 +145,7 @@ static json_t *vm_out(const struct iho_vm_entry *e)
 {
 	return json_pack("{s:i, s:I, s:o, s:I, s:b, s:o, s:s}", "pid", e->pid, "start_ns",
 			 (json_int_t)e->start_ns, "key", hex(e->key), "nth", (json_int_t)e->nth,
-			 "namesake", e->namesake, "name", iho_wire_text(e->id.name), "vmm",
+			 "namesake", e->namesake, "name", iho_text_json(e->id.name), "vmm",
 			 e->id.vmm);
 }
 
@@ -302,8 +289,8 @@ json_t *iho_wire_features(const struct iho_features *f)
 		if (!json_array_append_new(a, json_pack("{s:s, s:b, s:b, s:s, s:o, s:o}", "name",
 							v->name, "present", v->present, "used",
 							v->used, "how", v->how, "cost",
-							iho_wire_text(v->cost), "detail",
-							iho_wire_text(v->detail))))
+							iho_text_json(v->cost), "detail",
+							iho_text_json(v->detail))))
 			continue;
 		json_decref(a);
 		return NULL;

@@ -35,7 +35,4 @@ int iho_wire_directory_read(struct iho_directory *d, struct iho_vcpu_entry *vcpu
 json_t *iho_wire_features(const struct iho_features *f);
 int iho_wire_features_read(struct iho_features *f, const json_t *j);
 
-/* Texts that are no UTF-8 become '?' byte by byte: they must not spoil a line. */
-json_t *iho_wire_text(const char *s);
-
 #endif /* IHO_WIRE_H */

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "batch.h"
+#include "text.h"
 
 #define SCHEMA_NAME "iho-top/1"
 
@@ -42,22 +43,6 @@ int iho_format_parse(const char *name, enum iho_format *f)
 
 /* ---- JSON ---- */
 
-/* Names come from other processes' command lines: bytes that are not UTF-8 must not spoil the line.
- */
-static json_t *json_text(const char *s)
-{
-	json_t *j = json_string(s);
-	char clean[256];
-	size_t n = 0;
-
-	if (j)
-		return j;
-	for (; *s && n + 1 < sizeof(clean); s++)
-		clean[n++] = (unsigned char)*s < 0x80 ? *s : '?';
-	clean[n] = '\0';
-	return json_string(clean);
-}
-
 static void put(json_t *o, const char *key, uint64_t v)
 {
 	json_object_set_new(o, key, json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v));
@@ -70,7 +55,7 @@ static void put_real(json_t *o, const char *key, double v)
 
 static void put_text(json_t *o, const char *key, const char *v)
 {
-	json_object_set_new(o, key, json_text(v));
+	json_object_set_new(o, key, iho_text_json(v));
 }
 
 static json_t *bill_json(const uint64_t ns[IHO_BILL_MAX])
@@ -142,7 +127,7 @@ static json_t *utilisation_json(const struct iho_cpu_times *t)
 			    best < IHO_BUSY_MAX ? share_json(iho_busy_share(&t->busy[best]))
 						: json_null());
 	json_object_set_new(o, "signal",
-			    best < IHO_BUSY_MAX ? json_text(iho_busy_key(best)) : json_null());
+			    best < IHO_BUSY_MAX ? iho_text_json(iho_busy_key(best)) : json_null());
 	json_object_set_new(o, "signals", signals_json(t));
 	json_object_set_new(o, "disagree", json_boolean(t->disagree));
 	put_text(o, "idle_exits", iho_idle_key(t->idle_seen));
