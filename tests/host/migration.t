@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Live migrations between two hosts, each a libvirtd in namespaces of its own, and between two QEMUs
-# without libvirt. What iho-top says, as JSON and on the screen, is what libvirt and QEMU say.
+# without libvirt. What iho-top says, as JSON and on the screen, is what libvirt and QEMU say; so is
+# what an exporter says that reads from an ihod.
 . "$(dirname "$0")/../tap.sh"
 . tests/host/tui.sh
 need_root
-for p in libvirtd virsh qemu-system-x86_64 tmux; do
+for p in libvirtd virsh qemu-system-x86_64 tmux curl promtool; do
 	command -v $p >/dev/null || skip_all "no $p"
 done
 unshare --mount --uts --net --pid --fork true 2>/dev/null || skip_all "no namespaces"
@@ -57,6 +58,17 @@ screen() {
 	look 'Looked at'
 }
 
+# scraped NAME LINE...: by and by all these are in what the exporter says
+scrape_has() {
+	local l
+	curl -sf --max-time 30 "$URL" >"$TMP/scrape" || return 1
+	for l in "$@"; do grep -qxF -- "$l" "$TMP/scrape" || return 1; done
+}
+scraped() {
+	poll "$LIMIT" scrape_has "${@:2}"
+	ok $? "$1" || diag "wanted:" "${@:2}" "got:" "$(grep '^iho_migration' "$TMP/scrape")"
+}
+
 host_start a 1 && host_start b 2 || { echo "Bail out! no libvirtd"; exit 1; }
 for h in a b; do
 	watch $h --libvirt "$TMP/$h/libvirt-sock-ro"
@@ -65,6 +77,13 @@ for h in a b; do
 	says $h '[(.migrations|length),(.history|length),(.totals|length)]|tostring' '[0,0,0]' "$h: no migration"
 	see "$h: so says the screen" 'No migration goes on' 'libvirt answers: 0 domains run'
 done
+
+spawn "$B/ihod" --socket "$TMP/ihod.sock" --libvirt "$TMP/a/libvirt-sock-ro" --no-cost --cpu any 2>"$TMP/ihod.err"
+spawn "$B/iho-exporter" --listen 127.0.0.1:0 --min-interval 0 --socket "$TMP/ihod.sock" 2>"$TMP/exporter.err"
+poll "$LIMIT" has_line "$TMP/exporter.err" 'listening on'
+URL=$(sed -n 's,.*listening on \(http.*\)/$,\1/metrics,p' "$TMP/exporter.err")
+scraped "the exporter reads from ihod" 'iho_up 1'
+is "$(grep '^iho_migration' "$TMP/scrape")" "" "... and says nothing of migrations while there are none"
 
 # ------------------------------------------------------------------------ there, and back again
 
@@ -76,6 +95,10 @@ says a "$(newest conv)|.phase" precopy "there: precopy"
 see "there: the screen: phase, bar, numbers" '^ conv +source +precopy .*\(libvirt\)' '[0-9]+%  remaining .* of .*, transferred' \
 	'iterations [0-9]+  dirty .*/s  bandwidth .*/s' 'downtime: expected .*, limit 300 ms'
 says b "$(newest conv)|[.role,.phase]|tostring" '["destination","precopy"]' "there: its destination waits for it"
+scraped "there: the source is in precopy, says the scrape" 'iho_migration_active{vm="conv",role="source"} 1' \
+	'iho_migration_phase{vm="conv",phase="precopy"} 1' 'iho_migration_phase{vm="conv",phase="completed"} 0'
+promtool check metrics <"$TMP/scrape" >"$TMP/promtool" 2>&1
+is "$?/$(cat "$TMP/promtool")" 0/ "... promtool has nothing to say about it"
 wait_gone "$SPAWNED" "$LIMIT"
 is "$(cat "$TMP/migrate.conv")" "" "there: virsh migrate has nothing to complain about"
 says a "$(newest conv)|.phase" completed "there: completed, says the source"
@@ -85,6 +108,10 @@ facts b conv
 same_facts "$TMP/facts" "$(report a "$(newest conv)")" "the source's numbers are libvirt's"
 is "$(report a "$(newest conv)|[.role,.via,.error,(.end_time_s>=.start_time_s)]|tostring")" '["source","libvirt","",true]' \
 	"... without an error"
+scraped "... so does the scrape" 'iho_migration_active{vm="conv",role="source"} 0' \
+	'iho_migration_phase{vm="conv",phase="completed"} 1' 'iho_migrations_total{vm="conv",result="completed"} 1' \
+	"iho_migration_bytes{vm=\"conv\",kind=\"transferred\"} $(report a "$(newest conv)|.transferred_bytes")" \
+	"iho_migration_iterations{vm=\"conv\"} $(report a "$(newest conv)|.iterations")"
 is "$(report a "$(newest conv)|.phases_seen-[\"setup\",\"switchover\"]|tostring")" '["precopy","completed"]' "... in order"
 
 at screen-b
@@ -100,6 +127,12 @@ for h in a b; do
 done
 is "$(report a '.history[0].role') $(report b '.history[0].role')" "destination source" "the newest is on top"
 is "$(on a list --name)/$(on b list --name --all)" "conv/" "libvirt: it is here again"
+scraped "the scrape counts the way there and back" 'iho_migrations_total{vm="conv",result="completed"} 2' \
+	'iho_migration_active{vm="conv",role="source"} 0' 'iho_migration_active{vm="conv",role="destination"} 0'
+"$TOP" -b -n 1 -d 0.1 --format json --socket "$TMP/ihod.sock" >"$TMP/late.json"
+is "$(report late '[.history[]|[.vm,.role,.phase]]|tostring')" \
+	'[["conv","destination","completed"],["conv","source","completed"]]' "who comes late learns the history from ihod"
+is "$(report late '.totals|tostring')" "$(report a '.totals|tostring')" "... and the totals"
 facts a conv
 same_facts "$TMP/facts" "$(report b "$(newest conv source)")" "the numbers of the way back are libvirt's"
 on a destroy conv >/dev/null
@@ -205,6 +238,8 @@ is "$(report new '[.libvirt.on,.libvirt.ok,(.libvirt.text|test("waits for libvir
 poll "$LIMIT" more_lines "$TMP/a.json" $((n + 5))
 ok $? "... and the old one goes on"
 says a '.libvirt.ok' false "... and says so, too, when it has waited long enough"
+scraped "... ihod and the exporter answer" 'iho_up 1' 'iho_migrations_total{vm="conv",result="completed"} 2' \
+	'iho_migrations_total{vm="auto",result="completed"} 1' 'iho_migrations_total{vm="post",result="completed"} 1'
 at screen-a
 key 1
 see "... the screen still takes keys" '^ iho-top +1 Overview'
