@@ -50,6 +50,20 @@ same_facts() {
 	ok $? "... six of them" || diag "$(cat "$1")"
 }
 
+# obeys_schema HOST: what is printed; of many lines some
+obeys_schema() {
+	head -n -1 "$TMP/$1.json" | awk 'NR % 8 == 1' >"$TMP/some"
+	"$TOP" --json-schema >"$TMP/schema"
+	[ -s "$TMP/some" ] && /usr/bin/python3 - "$TMP/schema" "$TMP/some" <<-'PY'
+		import json, sys, jsonschema
+		validator = jsonschema.Draft7Validator(json.load(open(sys.argv[1])))
+		errors = [e for line in open(sys.argv[2]) for e in validator.iter_errors(json.loads(line))]
+		for e in errors[:5]:
+		    print("#", list(e.absolute_path), e.message[:200])
+		sys.exit(bool(errors))
+	PY
+}
+
 # The screen of a host: both stay open to the end
 screen() {
 	start "screen-$1" 160x50 "$TOP" --standalone -d 0.3 "${@:2}"
@@ -258,6 +272,8 @@ for h in a b; do
 	kill "${WATCH[$h]}"
 	wait_gone "${WATCH[$h]}" "$LIMIT"
 	is "$(cat "$TMP/$h.json.err")" "" "$h: nothing on stderr"
+	obeys_schema $h
+	ok $? "$h: what it printed obeys the schema"
 done
 hosts_kill
 

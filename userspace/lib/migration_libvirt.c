@@ -458,10 +458,15 @@ static void on_completed(virConnectPtr conn, virDomainPtr dom, virTypedParameter
 
 static void phase_event(struct watch *w, struct domain *d, enum iho_migration_phase phase)
 {
-	if (!d->active || d->end_ms)
+	enum iho_migration_phase was = d->seen.phase;
+
+	if (!d->active)
 		return;
 	d->seen.phase = phase;
 	see(w, d);
+	/* An event may come after a look that found the end already. */
+	if (d->end_ms && was >= IHO_MIGRATION_COMPLETED)
+		d->seen.phase = was;
 	d->due_ms = 0;
 }
 
