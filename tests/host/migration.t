@@ -187,6 +187,7 @@ ok $? "post-copy is ordered"
 wait_gone "$SPAWNED" "$LIMIT"
 wait_gone "$told" "$LIMIT"
 says a "$(newest post)|.phase" completed "post-copy: it completed"
+is "$(report a "$(newest post)|.forecast_error|tostring")" '[null,null,null]' "... which says nothing of a forecast of pre-copy"
 says a "$(newest post)|.phases_seen-[\"setup\",\"switchover\"]|tostring" '["precopy","postcopy","completed"]' \
 	"... by post-copy, says the source"
 says b "$(newest post)|[.phase,(.phases_seen|index(\"postcopy\")!=null)]|tostring" '["completed",true]' "... and the destination"

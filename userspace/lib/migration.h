@@ -96,8 +96,8 @@ struct iho_migration {
 	struct iho_migration_numbers n;
 	struct iho_forecast forecast;
 	/*
-	 * (forecast total time - real total time) / real total time, of a migration that completed;
-	 * NaN: there was no forecast at that time.
+	 * (forecast total time - real total time) / real total time, of a migration that completed
+	 * in pre-copy; NaN: there was no forecast at that time.
 	 */
 	double forecast_error[IHO_FORECAST_MARKS];
 	char error[160]; /* what the other side said; "" = nothing */
