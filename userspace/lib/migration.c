@@ -267,7 +267,7 @@ static void end_row(struct iho_tracker *t, struct iho_migration *m, double time_
 	m->forecast.verdict = IHO_FORECAST_UNKNOWN;
 	m->forecast.low_s = m->forecast.expected_s = m->forecast.high_s = -1;
 	m->forecast.why[0] = '\0';
-	/* the forecast is of pre-copy: what was then ended otherwise cannot tell whether it was right */
+	/* the forecast is of pre-copy: what then ended otherwise tells nothing about it */
 	if (m->phase == IHO_MIGRATION_COMPLETED &&
 	    !(m->phases_seen & 1u << IHO_MIGRATION_POSTCOPY))
 		iho_forecast_errors(m->forecast_error, m->samples, m->n_samples, m->n.elapsed_s);
