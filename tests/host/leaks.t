@@ -11,7 +11,15 @@ objects() { echo "$(progs) $(maps) $(links)"; }
 same() { [ "$(objects)" = "$BEFORE" ]; }
 mem_kb() { awk '/^(MemFree|Cached|Buffers|SReclaimable):/{s+=$2}END{print s}' /proc/meminfo; }
 
-BEFORE=$(objects)
+# The kernel gives back what a program before this one held a moment after its end: wait until it stands
+settled() {
+	BEFORE=$(objects)
+	for _ in {1..8}; do
+		sleep 0.25
+		same || return 1
+	done
+}
+poll 60 settled
 diag "programs, maps, links before: $BEFORE"
 
 "$TOP" -b -n 1 -d 0.1 >/dev/null 2>&1
