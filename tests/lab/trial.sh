@@ -3,14 +3,14 @@
 # trial.sh VENUE KERNEL SCENARIO...: boots one hypervisor, has it work off the scenarios, judges
 # what they left. Prints TAP without numbers and without a plan: lab.t puts trials together.
 #
-# IHO_LIMIT   seconds for one scenario (default 300)
+# IHO_LIMIT   seconds for one scenario (default 600)
 LAB=$(cd "$(dirname "$0")" && pwd)
 . "$LAB/../tap.sh"
 . "$LAB/hypervisor.sh"
 venue=$1 kernel=$2
 shift 2
 name=$venue-$kernel
-limit=${IHO_LIMIT:-300}
+limit=${IHO_LIMIT:-600}
 retry=0 # times that it can still be tried again
 
 line() { # STATUS NAME
