@@ -180,6 +180,7 @@ RSS=$(awk '/^VmRSS/{print $2}' "/proc/$T/status")
 tmux -L ihobench kill-server 2>/dev/null
 
 # The same tenant through ihod and the exporter, a scrape a second
+slots_kib() { awk '/^[0-9a-f]+-/{on = /bpf-map|iho-ledger/} on && /^Rss:/{n += $2} END{print n + 0}' "/proc/$1/smaps"; }
 spawn $B/ihod --socket "$TMP/ihod.sock" --libvirt off 2>"$TMP/ihod.err"
 IHOD=$SPAWNED
 poll 60 test -S "$TMP/ihod.sock" || die "ihod does not start: $(cat "$TMP/ihod.err")"
@@ -201,11 +202,11 @@ curl -sf -o "$TMP/scrape" "$URL"
 SCRAPE=$(jq -n --argjson ms "$(median "$(tr '\n' ' ' <"$TMP/times")" | awk '{printf "%.1f", $1*1000}')" \
 	--argjson render "$(awk '$1 == "iho_exporter_scrape_duration_seconds"{printf "%.2f", $2*1000}' "$TMP/scrape")" \
 	--argjson series "$(grep -vc '^#' "$TMP/scrape")" --argjson bytes "$(stat -c %s "$TMP/scrape")" --argjson gzip "$ZIPPED" \
-	--argjson rss "$(awk '/^VmRSS/{print $2}' "/proc/$EXP/status")" --argjson own "$(awk '/^(RssAnon|RssFile)/{n+=$2}END{print n}' "/proc/$EXP/status")" \
+	--argjson rss "$(awk '/^VmRSS/{print $2}' "/proc/$EXP/status")" --argjson slots "$(slots_kib "$EXP")" \
 	--argjson cpu "$(awk -v t=$((e1 - e0)) -v hz="$(getconf CLK_TCK)" 'BEGIN{printf "%.2f", t/hz/30*100}')" \
 	--argjson ihod_cpu "$(awk -v t=$((i1 - i0)) -v hz="$(getconf CLK_TCK)" 'BEGIN{printf "%.2f", t/hz/30*100}')" \
 	--argjson ihod_rss "$(awk '/^VmRSS/{print $2}' "/proc/$IHOD/status")" \
-	'{ms:$ms,render_ms:$render,series:$series,bytes:$bytes,gzip_bytes:$gzip,rss_kib:$rss,own_rss_kib:$own,cpu_percent:$cpu,
+	'{ms:$ms,render_ms:$render,series:$series,bytes:$bytes,gzip_bytes:$gzip,rss_kib:$rss,slots_rss_kib:$slots,cpu_percent:$cpu,
 	  ihod_cpu_percent:$ihod_cpu,ihod_rss_kib:$ihod_rss}')
 finish "$EXP" TERM
 finish "$IHOD" TERM
@@ -239,7 +240,7 @@ printf '%-52s %s\n' "BPF, ns per event (bpf_stats)" "$(printf %.0f "$NS")" \
 	"iho-top on the screen, 1 Hz, 64 vCPUs" "$SHARE % of a core, $RSS KiB resident" \
 	"a scrape, 64 vCPUs" "$(jq -r '"\(.ms) ms (\(.render_ms) ms of it rendering), \(.series) series"' <<<"$SCRAPE")" \
 	"its size, plain and gzip" "$(jq -r '"\(.bytes) and \(.gzip_bytes) bytes"' <<<"$SCRAPE")" \
-	"iho-exporter, a scrape a second" "$(jq -r '"\(.cpu_percent) % of a core, \(.rss_kib) KiB resident, \(.own_rss_kib) of it its own"' <<<"$SCRAPE")" \
+	"iho-exporter, a scrape a second" "$(jq -r '"\(.cpu_percent) % of a core, \(.rss_kib) KiB resident, \(.slots_rss_kib) of it the slots of ihod"' <<<"$SCRAPE")" \
 	"ihod meanwhile" "$(jq -r '"\(.ihod_cpu_percent) % of a core, \(.ihod_rss_kib) KiB resident"' <<<"$SCRAPE")"
 
 {
