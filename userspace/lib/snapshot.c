@@ -11,9 +11,9 @@
 #define CORE_TRIES 1000
 /* Slots change hands within microseconds each, a number of them at most once a second. */
 #define LEDGER_SPINS	10000
-#define LEDGER_SLEEPS	100
-#define LEDGER_SLEEP_NS 1000000
-#define LEDGER_TRIES	10
+#define LEDGER_SLEEPS	500
+#define LEDGER_SLEEP_NS 200000
+#define LEDGER_TRIES	100
 
 static uint64_t now_ns(void)
 {
@@ -115,13 +115,13 @@ static int copy_slot(struct iho_snap_vcpu *v, const struct iho_slot *src)
 }
 
 /*
- * An even generation. A keeper that lost its core in the middle may need ours to go on; odd for
- * ever is one that died: what it left is all there is.
+ * An even generation. A keeper that lost its core in the middle may need ours to go on; the same odd
+ * one for ever is of one that died: what it left is all there is.
  */
 static uint64_t settled(const struct iho_ledger *l)
 {
 	const struct timespec t = { .tv_nsec = LEDGER_SLEEP_NS };
-	uint64_t g = load(&l->generation);
+	uint64_t g = load(&l->generation), last = g;
 
 	for (int i = 0; (g & 1) && i < LEDGER_SPINS; i++) {
 		__builtin_ia32_pause();
@@ -130,6 +130,10 @@ static uint64_t settled(const struct iho_ledger *l)
 	for (int i = 0; (g & 1) && i < LEDGER_SLEEPS; i++) {
 		nanosleep(&t, NULL);
 		g = load(&l->generation);
+		/* another change already: it lives */
+		if (g != last)
+			i = 0;
+		last = g;
 	}
 	return g;
 }
