@@ -115,8 +115,8 @@ static int copy_slot(struct iho_snap_vcpu *v, const struct iho_slot *src)
 }
 
 /*
- * An even generation. A keeper that lost its core in the middle may need ours to go on; the same odd
- * one for ever is of one that died: what it left is all there is.
+ * An even generation. A keeper that lost its core in the middle may need ours to go on; the same
+ * odd one for ever is of one that died: what it left is all there is.
  */
 static uint64_t settled(const struct iho_ledger *l)
 {
