@@ -31,6 +31,7 @@ LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson -lm $(SANLIBS)
 TOP_LIBS := $(LIB_LIBS) -lncursesw -ltinfo
 IHOD_LIBS := $(LIB_LIBS) -levent_core -lsystemd -lcap-ng -lseccomp
 EXP_LIBS := $(LIB_LIBS) -lmicrohttpd -lgnutls -lyaml -lcrypt
+VMI_LIBS := -lsqlite3 -lkdumpfile -ljansson $(SANLIBS)
 
 LIB_SRC := $(wildcard userspace/lib/*.c)
 TOP_SRC := $(wildcard userspace/top/*.c)
@@ -39,6 +40,7 @@ EXP_SRC := $(wildcard userspace/exporter/*.c)
 EXP_ASM := $(wildcard userspace/exporter/*.S)
 DEMO_SRC := $(wildcard userspace/demo/*.c)
 DEMO_ASM := $(wildcard userspace/demo/*.S)
+VMI_SRC := $(wildcard $(addprefix vmi/,memory/*.c kernel/*.c tables/*.c sql/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
@@ -49,6 +51,7 @@ IHOD_OBJ := $(call obj,$(IHOD_SRC))
 EXP_OBJ := $(call obj,$(EXP_SRC)) $(patsubst %,$(B)/%.o,$(EXP_ASM))
 EXP_LIB_OBJ := $(filter-out %/main.o,$(EXP_OBJ))
 DEMO_OBJ := $(call obj,$(DEMO_SRC)) $(patsubst %,$(B)/%.o,$(DEMO_ASM))
+VMI_OBJ := $(call obj,$(VMI_SRC))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo $(B)/iho-exporter
@@ -76,7 +79,7 @@ ifneq ($(DEPS),no)
 programs: deps-build
 endif
 programs:
-	@$(MAKE) -s --no-print-directory -j$$(nproc) $(PROGRAMS) $(PAGE) >&2
+	@$(MAKE) -s --no-print-directory -j$$(nproc) $(PROGRAMS) $(B)/libvmi.a $(PAGE) >&2
 
 units: programs
 	@$(MAKE) -s --no-print-directory -j$$(nproc) $(UNIT_BIN) >&2
@@ -237,11 +240,18 @@ $(B)/iho-demo: $(DEMO_OBJ)
 	$(call say,LD)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@
 
-$(B)/tests/%: tests/unit/%.c $(B)/libexporter.a $(B)/libiho.a
+$(B)/libvmi.a: $(VMI_OBJ)
+	$(call say,AR)
+	@rm -f $@
+	@ar rcs $@ $^
+
+UNIT_LIBS := $(addprefix $(B)/,libexporter.a libvmi.a libiho.a)
+
+$(B)/tests/%: tests/unit/%.c $(UNIT_LIBS)
 	$(call say,UNIT)
 	@mkdir -p $(@D)
-	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes $< $(B)/libexporter.a $(B)/libiho.a -lcmocka \
-		$(EXP_LIBS) -o $@
+	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes $< $(UNIT_LIBS) -lcmocka $(EXP_LIBS) $(VMI_LIBS) \
+		-o $@
 
 # The sources are compiled anew: libFuzzer needs clang's marks in all of them.
 FUZZ_DEPS := $(filter-out userspace/exporter/main.c,$(EXP_SRC)) $(LIB_SRC)
@@ -274,4 +284,4 @@ $(B)/migration/%: tests/migration/%.c $(B)/libiho.a
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@
 
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
-	$(DEMO_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d
+	$(DEMO_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d

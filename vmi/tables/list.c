@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "table.h"
+
+/* All tables, by name. */
+#define TABLES(X) \
+	X(memory_map)
+
+#define DECLARE(name) extern const struct vmi_table vmi_table_##name;
+#define POINT(name)   &vmi_table_##name,
+
+TABLES(DECLARE)
+
+const struct vmi_table *const vmi_tables[] = { TABLES(POINT) NULL };
