@@ -41,7 +41,12 @@ struct vmi_budget {
 extern const struct vmi_budget vmi_budget_default; /* of one table scan */
 
 #define VMI_WITNESSES 16
-#define VMI_TLB	      256 /* entries; a power of two */
+#define VMI_TLB	      256 /* entries for pages of 4 KiB, and as many for larger ones; a power of two */
+
+struct vmi_tlb_entry {
+	uint64_t pgd, page; /* page: its number | VMI_TLB_VALID, 0 = empty */
+	uint64_t gpa, flags;
+};
 
 struct vmi_walk {
 	struct vmi_guest *guest;
@@ -59,10 +64,7 @@ struct vmi_walk {
 	} witness[VMI_WITNESSES];
 	unsigned int witnesses;
 	bool torn;
-	struct {
-		uint64_t pgd, page; /* page: gva >> 12 | 1, 0 = empty */
-		uint64_t gpa;
-	} tlb[VMI_TLB];
+	struct vmi_tlb_entry tlb[VMI_TLB], tlb_large[VMI_TLB];
 };
 
 void vmi_walk_start(struct vmi_walk *w, struct vmi_guest *g, const struct vmi_budget *b);
@@ -83,8 +85,13 @@ int vmi_read_phys(struct vmi_walk *w, uint64_t gpa, void *buf, size_t len);
 
 /*
  * A page table walk (SDM vol. 3, 4.5): gpa, and bytes until the end of that page; -EFAULT if not
- * present. `flags` (may be NULL): the and of W and U over the levels, and NX of any, as in a PTE.
+ * present. `flags` (may be NULL): VMI_PAGE_*. What a walk has translated it does not look up again.
+ * Pages that Linux made inaccessible for a while (PROT_NONE, NUMA balancing) are there all the same.
  */
+#define VMI_PAGE_WRITE (1ull << 1) /* at every level */
+#define VMI_PAGE_USER  (1ull << 2) /* at every level */
+#define VMI_PAGE_NX    (1ull << 63) /* at any level */
+
 int vmi_translate(struct vmi_walk *w, uint64_t pgd, uint64_t gva, uint64_t *gpa, uint64_t *left,
 		  uint64_t *flags);
 
@@ -131,10 +138,12 @@ void vmi_hlist_start(struct vmi_list *l, struct vmi_walk *w, uint64_t head, cons
 uint64_t vmi_hlist_next(struct vmi_list *l);
 
 /* rb_root / rb_root_cached: in order, without recursion or parent pointers (depth <= 128). */
+#define VMI_RB_DEPTH 128
+
 struct vmi_rb {
 	struct vmi_walk *w;
 	const char *where;
-	uint64_t node, stack[128];
+	uint64_t stack[VMI_RB_DEPTH];
 	unsigned int depth, n;
 };
 
@@ -153,7 +162,8 @@ struct vmi_xa {
 		uint64_t node, base;
 		unsigned int shift, slot;
 	} stack[16];
-	unsigned int depth, n;
+	unsigned int depth, slots;
+	struct vmi_field shift, slot; /* of struct xa_node */
 	uint64_t single; /* an xarray of one entry */
 };
 
@@ -168,11 +178,12 @@ struct vmi_maple {
 	struct vmi_walk *w;
 	const char *where;
 	struct {
-		uint64_t node; /* encoded: address and type */
-		uint64_t min, max;
-		unsigned int slot;
+		uint64_t node, min, max;
+		unsigned int type, slot;
 	} stack[32];
-	unsigned int depth, n;
+	unsigned int depth;
+	struct vmi_field pivot[4], slot[4]; /* by enum maple_type */
+	uint64_t single; /* a tree of one entry, for index 0 */
 };
 
 void vmi_maple_start(struct vmi_maple *m, struct vmi_walk *w, uint64_t mt, const char *where);

@@ -2,8 +2,7 @@
 #include "table.h"
 
 /* All tables, by name. */
-#define TABLES(X) \
-	X(memory_map)
+#define TABLES(X) X(memory_map)
 
 #define DECLARE(name) extern const struct vmi_table vmi_table_##name;
 #define POINT(name)   &vmi_table_##name,
