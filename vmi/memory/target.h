@@ -60,8 +60,10 @@ struct vmi_target {
 	size_t n_vcpus;
 	/* VMCOREINFO where the target hands it out (ELF note, kdump); NULL else. NUL-terminated. */
 	char *vmcoreinfo;
-	int *fds; /* owned; regions name them by value */
+	int *fds; /* owned; regions name them by value. Of a dump, the first is the file */
 	size_t n_fds;
+	struct vmi_live *live; /* private: how to ask again; NULL in another process */
+	struct vmi_kdump *kdump; /* private: an open kdump-compressed file */
 };
 
 struct vmi_find_options {

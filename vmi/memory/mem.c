@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Guest physical memory: regions, sorted by address, each with one of three backings. See mem.h.
+ *
+ * A mapped file may become shorter while it is read, and the kernel then answers the load with
+ * SIGBUS. The copy is therefore done behind a sigsetjmp() that saves no signal mask (so it makes no
+ * system call), and the handler jumps back to it when, and only when, the address is one that this
+ * thread is copying from. Any other SIGBUS goes where it would have gone without us.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mem.h"
+
+#define REGIONS_MAX 4096
+#define GPA_MAX	    (1ULL << 52) /* the widest MAXPHYADDR (SDM 4.1.4) */
+
+struct mapping {
+	const char *bytes; /* of the region's first byte */
+	void *base; /* what to munmap(), NULL = nothing */
+	size_t len;
+};
+
+struct vmi_mem {
+	struct vmi_region *regions;
+	struct mapping *maps;
+	size_t n;
+	size_t last; /* where the last read was: the next one is likely there too */
+	vmi_read_fn read;
+	void *arg;
+};
+
+/* What this thread copies from a mapping at the moment. */
+static _Thread_local struct {
+	volatile sig_atomic_t active;
+	uintptr_t from, end;
+	sigjmp_buf resume;
+} copying;
+
+static struct sigaction previous;
+static int install_error;
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	uintptr_t addr = (uintptr_t)info->si_addr;
+
+	if (copying.active && info->si_code > 0 && addr >= copying.from && addr < copying.end) {
+		copying.active = 0;
+		siglongjmp(copying.resume, 1);
+	}
+	/* Somebody else's: a fault comes again when the instruction is, a sent signal must be sent. */
+	sigaction(SIGBUS, &previous, NULL);
+	if (info->si_code <= 0)
+		raise(SIGBUS);
+}
+
+static void install(void)
+{
+	struct sigaction sa = {
+		.sa_sigaction = on_sigbus,
+		/* The handler is left by a jump, which does not unblock: so do not block. */
+		.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
+	};
+
+	sigemptyset(&sa.sa_mask);
+	if (sigaction(SIGBUS, &sa, &previous))
+		install_error = -errno;
+}
+
+static int catch_sigbus(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, install);
+	return install_error;
+}
+
+/* Copies from a mapping: 0, or -EIO where its file has no (more) bytes. */
+static int copy(void *buf, const char *from, size_t len)
+{
+	copying.from = (uintptr_t)from;
+	copying.end = (uintptr_t)from + len;
+	if (sigsetjmp(copying.resume, 0))
+		return -EIO;
+	copying.active = 1;
+	/* One load for what the guest writes with one store: pointers and page table entries. */
+	if (len == sizeof(uint64_t) && !((uintptr_t)from & 7)) {
+		uint64_t v = *(const volatile uint64_t *)from;
+
+		memcpy(buf, &v, sizeof(v));
+	} else {
+		memcpy(buf, from, len);
+	}
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	copying.active = 0;
+	return 0;
+}
+
+static int read_file(int fd, uint64_t offset, char *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = pread(fd, buf, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) /* /proc/PID/mem reads as empty when the process has ended */
+			return -EIO;
+		buf += n;
+		offset += (size_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int by_gpa(const void *a, const void *b)
+{
+	const struct vmi_region *x = a, *y = b;
+
+	return x->gpa < y->gpa ? -1 : x->gpa > y->gpa;
+}
+
+/* Regions must be sane whoever gave them: they may come from a dump's headers. */
+static int check(const struct vmi_region *r, size_t n, vmi_read_fn read)
+{
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!r[i].bytes || r[i].gpa < end || r[i].gpa >= GPA_MAX ||
+		    r[i].bytes > GPA_MAX - r[i].gpa)
+			return -EINVAL;
+		end = r[i].gpa + r[i].bytes;
+		switch (r[i].backing) {
+		case VMI_BACKING_MAP:
+		case VMI_BACKING_PREAD:
+			if (r[i].fd < 0 || r[i].offset > INT64_MAX ||
+			    r[i].bytes > INT64_MAX - r[i].offset)
+				return -EINVAL;
+			break;
+		case VMI_BACKING_CALL:
+			if (!read)
+				return -EINVAL;
+			break;
+		default:
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* Maps one region; offsets in a file of huge pages must be multiples of those (its st_blksize). */
+static int map(const struct vmi_region *r, struct mapping *out)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), before, len;
+	struct stat st;
+	void *p;
+
+	if (fstat(r->fd, &st))
+		return -errno;
+	if (st.st_blksize > 0 && (uint64_t)st.st_blksize > page &&
+	    !((uint64_t)st.st_blksize & ((uint64_t)st.st_blksize - 1)))
+		page = (uint64_t)st.st_blksize;
+	before = r->offset & (page - 1);
+	len = (r->bytes + before + page - 1) & ~(page - 1);
+	p = mmap(NULL, len, PROT_READ, MAP_SHARED, r->fd, (off_t)(r->offset - before));
+	if (p == MAP_FAILED)
+		return -errno;
+	*out = (struct mapping){ .bytes = (char *)p + before, .base = p, .len = len };
+	return 0;
+}
+
+int vmi_mem_open(struct vmi_mem **out, const struct vmi_region *regions, size_t n,
+		 vmi_read_fn read, void *arg)
+{
+	struct vmi_mem *m;
+	int err;
+
+	*out = NULL;
+	if (n > REGIONS_MAX)
+		return -EINVAL;
+	err = catch_sigbus();
+	if (err)
+		return err;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	m->regions = calloc(n ? n : 1, sizeof(*m->regions));
+	m->maps = calloc(n ? n : 1, sizeof(*m->maps));
+	err = -ENOMEM;
+	if (!m->regions || !m->maps)
+		goto fail;
+	m->n = n;
+	m->read = read;
+	m->arg = arg;
+	if (n)
+		memcpy(m->regions, regions, n * sizeof(*regions));
+	qsort(m->regions, n, sizeof(*m->regions), by_gpa);
+	err = check(m->regions, n, read);
+	for (size_t i = 0; i < n && !err; i++) {
+		if (m->regions[i].backing == VMI_BACKING_MAP)
+			err = map(&m->regions[i], &m->maps[i]);
+	}
+	if (err)
+		goto fail;
+	*out = m;
+	return 0;
+fail:
+	vmi_mem_close(m);
+	return err;
+}
+
+void vmi_mem_close(struct vmi_mem *m)
+{
+	if (!m)
+		return;
+	for (size_t i = 0; m->maps && i < m->n; i++) {
+		if (m->maps[i].base)
+			munmap(m->maps[i].base, m->maps[i].len);
+	}
+	free(m->maps);
+	free(m->regions);
+	free(m);
+}
+
+/* The region that holds `gpa`, or m->n. */
+static size_t find(struct vmi_mem *m, uint64_t gpa)
+{
+	size_t lo = 0, hi = m->n;
+
+	if (m->last < m->n && gpa - m->regions[m->last].gpa < m->regions[m->last].bytes)
+		return m->last;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (gpa < m->regions[mid].gpa)
+			hi = mid;
+		else if (gpa - m->regions[mid].gpa >= m->regions[mid].bytes)
+			lo = mid + 1;
+		else
+			return m->last = mid;
+	}
+	return m->n;
+}
+
+static int read_region(struct vmi_mem *m, size_t i, uint64_t gpa, void *buf, size_t len)
+{
+	const struct vmi_region *r = &m->regions[i];
+	uint64_t at = gpa - r->gpa;
+
+	switch (r->backing) {
+	case VMI_BACKING_MAP:
+		return copy(buf, m->maps[i].bytes + at, len);
+	case VMI_BACKING_PREAD:
+		return read_file(r->fd, r->offset + at, buf, len);
+	case VMI_BACKING_CALL:
+		return m->read(m->arg, gpa, buf, len) ? -EIO : 0;
+	}
+	return -EIO;
+}
+
+int vmi_mem_read(struct vmi_mem *m, uint64_t gpa, void *buf, size_t len)
+{
+	size_t done = 0;
+	int err = 0;
+
+	if (len > GPA_MAX || gpa > GPA_MAX - len)
+		err = -EFAULT;
+	while (done < len && !err) {
+		size_t i = find(m, gpa + done), n = len - done;
+		uint64_t left;
+
+		if (i == m->n) {
+			err = -EFAULT;
+			break;
+		}
+		left = m->regions[i].bytes - (gpa + done - m->regions[i].gpa);
+		if (n > left)
+			n = (size_t)left;
+		err = read_region(m, i, gpa + done, (char *)buf + done, n);
+		done += n;
+	}
+	if (err)
+		memset(buf, 0, len);
+	return err;
+}
+
+uint64_t vmi_mem_bytes(const struct vmi_mem *m)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < m->n; i++)
+		sum += m->regions[i].bytes;
+	return sum;
+}
+
+const struct vmi_region *vmi_mem_regions(const struct vmi_mem *m, size_t *n)
+{
+	*n = m->n;
+	return m->regions;
+}
