@@ -45,7 +45,6 @@ static _Thread_local struct {
 } copying;
 
 static struct sigaction previous;
-static int install_error;
 
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
@@ -61,25 +60,28 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 		raise(SIGBUS);
 }
 
-static void install(void)
+/* At each opening: whoever installed a handler since the last one did not know about ours. */
+static int catch_sigbus(void)
 {
-	struct sigaction sa = {
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct sigaction now, ours = {
 		.sa_sigaction = on_sigbus,
 		/* The handler is left by a jump, which does not unblock: so do not block. */
 		.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
 	};
+	int err = 0;
 
-	sigemptyset(&sa.sa_mask);
-	if (sigaction(SIGBUS, &sa, &previous))
-		install_error = -errno;
-}
-
-static int catch_sigbus(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, install);
-	return install_error;
+	sigemptyset(&ours.sa_mask);
+	pthread_mutex_lock(&lock);
+	if (sigaction(SIGBUS, NULL, &now)) {
+		err = -errno;
+	} else if (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_sigbus) {
+		previous = now;
+		if (sigaction(SIGBUS, &ours, NULL))
+			err = -errno;
+	}
+	pthread_mutex_unlock(&lock);
+	return err;
 }
 
 /* Copies from a mapping: 0, or -EIO where its file has no (more) bytes. */
