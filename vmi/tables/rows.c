@@ -294,6 +294,22 @@ static size_t character(const unsigned char *s, size_t n)
 	return len;
 }
 
+void vmi_presentable(char *to, const char *s, size_t n)
+{
+	for (size_t i = 0; i < n;) {
+		size_t len = character((const unsigned char *)s + i, n - i);
+		unsigned char c = (unsigned char)s[i];
+
+		if (!len || (c < ' ' && c != '\t' && c != '\n') || c == 0x7f) {
+			to[i++] = '?';
+			continue;
+		}
+		memcpy(to + i, s + i, len);
+		i += len;
+	}
+	to[n] = 0;
+}
+
 void vmi_strn(struct vmi_rows *r, unsigned int column, const char *s, size_t n)
 {
 	struct vmi_value *to = value(r, column);
@@ -301,18 +317,7 @@ void vmi_strn(struct vmi_rows *r, unsigned int column, const char *s, size_t n)
 
 	if (!p)
 		return;
-	for (size_t i = 0; i < n;) {
-		size_t len = character((const unsigned char *)s + i, n - i);
-		unsigned char c = (unsigned char)s[i];
-
-		if (!len || (c < ' ' && c != '\t' && c != '\n') || c == 0x7f) {
-			p[i++] = '?';
-			continue;
-		}
-		memcpy(p + i, s + i, len);
-		i += len;
-	}
-	p[n] = 0;
+	vmi_presentable(p, s, n);
 	*to = (struct vmi_value){ .kind = VMI_V_TEXT, .s = p, .n = n };
 }
 
@@ -363,6 +368,8 @@ bool vmi_row_end(struct vmi_rows *r)
 	vmi_row_drop(r);
 	if (r->n >= VMI_ROWS_MAX)
 		vmi_walk_stop(&r->walk, VMI_STOP_ROWS, r->table->name);
+	if (!r->walk.left.steps)
+		vmi_walk_stop(&r->walk, VMI_STOP_STEPS, r->table->name);
 	return r->full || r->n >= r->max || !r->walk.left.steps;
 }
 

@@ -53,4 +53,10 @@ void vmi_rows_value(const struct vmi_rows *r, size_t row, unsigned int column,
 const struct vmi_walk *vmi_rows_walked(const struct vmi_rows *r);
 uint64_t vmi_rows_torn(const struct vmi_rows *r);
 
+/*
+ * Valid UTF-8 of the same length, and NUL: each byte that is part of no character, and each control
+ * character but tab and newline, becomes '?'. `to` has room for n + 1 bytes.
+ */
+void vmi_presentable(char *to, const char *s, size_t n);
+
 #endif /* VMI_ROWS_H */
