@@ -31,7 +31,7 @@ LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson -lm $(SANLIBS)
 TOP_LIBS := $(LIB_LIBS) -lncursesw -ltinfo
 IHOD_LIBS := $(LIB_LIBS) -levent_core -lsystemd -lcap-ng -lseccomp
 EXP_LIBS := $(LIB_LIBS) -lmicrohttpd -lgnutls -lyaml -lcrypt
-VMI_LIBS := -lsqlite3 -lkdumpfile -ljansson $(SANLIBS)
+VMI_LIBS := -lsqlite3 -lpcre2-8 -lnettle -lkdumpfile -ljansson $(SANLIBS)
 
 LIB_SRC := $(wildcard userspace/lib/*.c)
 TOP_SRC := $(wildcard userspace/top/*.c)

@@ -23,15 +23,23 @@ extern const struct vmi_limits vmi_limits_default;
 
 struct vmi_engine_options {
 	struct vmi_limits limits;
+	const struct vmi_table *const *tables; /* NULL: vmi_tables */
 	json_t *(*host)(void *arg, const char *topic, struct vmi_error *err);
 	void *host_arg;
 };
 
+/*
+ * The engine belongs to one thread. SQLite's memory is limited for the whole process, so a process
+ * has one engine at a time.
+ */
 int vmi_engine_open(struct vmi_engine **out, struct vmi_guest *g,
 		    const struct vmi_engine_options *o, struct vmi_error *err);
 void vmi_engine_close(struct vmi_engine *e);
 
-/* Called in this order: columns once (also where no row follows), then each row. Not 0: enough. */
+/*
+ * Called in this order: columns once (also where no row follows), then each row. Not 0: enough.
+ * Texts are valid UTF-8 without control characters but tab and newline; a blob is hexadecimal text.
+ */
 struct vmi_sink {
 	int (*columns)(void *arg, const char *const *names, size_t n);
 	int (*row)(void *arg, const struct vmi_value *values, size_t n);
@@ -49,15 +57,16 @@ struct vmi_note {
 struct vmi_outcome {
 	uint64_t rows;
 	uint64_t ns, steps, guest_bytes; /* what it took */
-	struct vmi_note notes[16];
+	struct vmi_note notes[16]; /* one for each table, reason and place */
 	size_t n_notes, more_notes;
 	bool cut; /* by the limits of the result */
 	char why[160];
 };
 
 /*
- * One statement. 0; -EINVAL: the statement is wrong (a sentence, SQLite's own reason in it);
- * -EPERM: not a reading one; -ETIME: took too long.
+ * One statement. 0; -EINVAL: the statement is wrong, or a table cannot be had (SQLite's or the
+ * table's own reason); -EPERM: not a reading one; -ETIME: took too long; -ECANCELED; -ENOMEM: more
+ * memory than allowed. What was made until then has gone to the sink, and `out` is filled in.
  */
 int vmi_engine_query(struct vmi_engine *e, const char *sql, const struct vmi_sink *sink,
 		     struct vmi_outcome *out, struct vmi_error *err);
