@@ -2,7 +2,13 @@
 #include "table.h"
 
 /* All tables, by name. */
-#define TABLES(X) X(memory_map)
+/* clang-format off */
+#define TABLES(X) \
+	X(kernel_log) \
+	X(kernel_modules) \
+	X(kernel_symbols) \
+	X(memory_map)
+/* clang-format on */
 
 #define DECLARE(name) extern const struct vmi_table vmi_table_##name;
 #define POINT(name)   &vmi_table_##name,
