@@ -59,9 +59,21 @@ static void reads_across_regions(void **state)
 	for (size_t b = 0; b < 2; b++) {
 		int fd = make_file(4 * PAGE);
 		struct vmi_region r[] = {
-			{ .gpa = 0x100000, .bytes = PAGE, .backing = backings[b], .fd = fd, .offset = 3 * PAGE },
-			{ .gpa = 0x2000, .bytes = PAGE, .backing = backings[b], .fd = fd, .offset = PAGE + 16 },
-			{ .gpa = 0x1000, .bytes = PAGE, .backing = backings[b], .fd = fd, .offset = 16 },
+			{ .gpa = 0x100000,
+			  .bytes = PAGE,
+			  .backing = backings[b],
+			  .fd = fd,
+			  .offset = 3 * PAGE },
+			{ .gpa = 0x2000,
+			  .bytes = PAGE,
+			  .backing = backings[b],
+			  .fd = fd,
+			  .offset = PAGE + 16 },
+			{ .gpa = 0x1000,
+			  .bytes = PAGE,
+			  .backing = backings[b],
+			  .fd = fd,
+			  .offset = 16 },
 		};
 		unsigned char buf[3 * PAGE];
 		const struct vmi_region *v;
@@ -137,7 +149,9 @@ static int fake_read(void *arg, uint64_t gpa, void *buf, size_t len)
 
 static void calls_a_decoder(void **state)
 {
-	struct vmi_region r = { .gpa = 0x1000, .bytes = PAGE, .backing = VMI_BACKING_CALL, .fd = -1 };
+	struct vmi_region r = {
+		.gpa = 0x1000, .bytes = PAGE, .backing = VMI_BACKING_CALL, .fd = -1
+	};
 	unsigned char buf[4];
 	struct vmi_mem *m;
 
@@ -179,9 +193,14 @@ static void refuses_bad_regions(void **state)
 	for (size_t b = 0; b < 2; b++) {
 		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 			struct vmi_region r[] = {
-				{ .gpa = cases[i].gpa, .bytes = cases[i].bytes, .backing = backings[b],
-				  .fd = fd, .offset = cases[i].offset },
-				{ .gpa = cases[i].gpa2, .bytes = cases[i].bytes2, .backing = backings[b],
+				{ .gpa = cases[i].gpa,
+				  .bytes = cases[i].bytes,
+				  .backing = backings[b],
+				  .fd = fd,
+				  .offset = cases[i].offset },
+				{ .gpa = cases[i].gpa2,
+				  .bytes = cases[i].bytes2,
+				  .backing = backings[b],
 				  .fd = fd },
 			};
 			struct vmi_mem *m;
@@ -220,7 +239,9 @@ static void survives_a_shrinking_file(void **state)
 {
 	for (size_t b = 0; b < 2; b++) {
 		int fd = make_file(4 * PAGE);
-		struct vmi_region r = { .gpa = 0, .bytes = 4 * PAGE, .backing = backings[b], .fd = fd };
+		struct vmi_region r = {
+			.gpa = 0, .bytes = 4 * PAGE, .backing = backings[b], .fd = fd
+		};
 		unsigned char buf[4 * PAGE];
 		struct vmi_mem *m;
 
@@ -320,8 +341,11 @@ static void survives_the_end_of_the_process(void **state)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
 
-	struct vmi_region r = { .gpa = 0x5000, .bytes = PAGE, .backing = VMI_BACKING_PREAD,
-				.fd = fd, .offset = (uintptr_t)page };
+	struct vmi_region r = { .gpa = 0x5000,
+				.bytes = PAGE,
+				.backing = VMI_BACKING_PREAD,
+				.fd = fd,
+				.offset = (uintptr_t)page };
 
 	assert_int_equal(vmi_mem_open(&m, &r, 1, NULL, NULL), 0);
 	assert_int_equal(vmi_mem_read(m, 0x5000, buf, 8), 0);

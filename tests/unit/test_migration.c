@@ -18,6 +18,7 @@
 
 #include "../../userspace/lib/forecast.h"
 #include "../../userspace/lib/migration_internal.h"
+#include "../../userspace/lib/qmp.h"
 
 #define GREETING "{\"QMP\":{\"version\":{},\"capabilities\":[]}}\n"
 #define OK0	 "{\"return\":{},\"id\":0}\n"

@@ -80,7 +80,6 @@ struct iho_qmp_answer {
 	bool none; /* no migration was ever asked for */
 	struct iho_migration_seen seen; /* phase, numbers, error */
 };
-#define IHO_QMP_LINE_MAX (256 * 1024) /* an answer; longer ones are refused */
 /* -ETIMEDOUT, -EPROTO: it speaks no QMP, or not as it should; -EMSGSIZE; -EPIPE: it hung up. */
 int iho_qmp_ask(int fd, int timeout_ms, struct iho_qmp_answer *a);
 

@@ -3,28 +3,24 @@
  * Migrations of QEMUs that libvirt does not manage, by query-migrate on their monitors (QMP, QEMU's
  * docs/interop/qmp-spec).
  *
- * A monitor serves one client at a time, and belongs to whoever manages the VM. So each question is
- * a connection of its own that lasts for some milliseconds, a monitor that has a client is left
- * alone, and only monitors that the operator named are asked at all. Nothing is sent before the
- * other side has greeted, and only queries are. What it says may be anything: lines, their number
- * and the time are limited.
+ * Each question is a connection of its own that lasts for some milliseconds, and only monitors that
+ * the operator named are asked at all.
  */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "migration_internal.h"
+#include "qemu.h"
+#include "qmp.h"
 #include "vmname.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -34,104 +30,9 @@
 #define ACTIVE_MS     500
 #define SCAN_MS	      3000
 #define BACKOFF_MS    10000
-#define MOST_LINES    256 /* events and answers of one conversation */
 #define CMDLINE_MAX   (128 * 1024)
 
 /* ------------------------------------------------------------------------------- conversation */
-
-struct reader {
-	int fd;
-	int64_t deadline_ms;
-	size_t start, end; /* what is in buf and not looked at yet */
-	char buf[IHO_QMP_LINE_MAX];
-};
-
-static int wait_for(int fd, short events, int64_t deadline_ms)
-{
-	struct pollfd p = { .fd = fd, .events = events };
-	int r;
-
-	do {
-		int64_t left = deadline_ms - iho_monotonic_ms();
-
-		if (left <= 0)
-			return -ETIMEDOUT;
-		r = poll(&p, 1, left);
-	} while (r < 0 && errno == EINTR);
-	if (r < 0)
-		return -errno;
-	return r ? 0 : -ETIMEDOUT;
-}
-
-/* The next line, without its end; it lives until the next call. */
-static int read_line(struct reader *r, const char **line, size_t *len)
-{
-	size_t looked = 0;
-
-	for (;;) {
-		char *nl = memchr(r->buf + r->start + looked, '\n', r->end - r->start - looked);
-		ssize_t n;
-		int e;
-
-		if (nl) {
-			*line = r->buf + r->start;
-			*len = nl - *line;
-			r->start += *len + 1;
-			return 0;
-		}
-		memmove(r->buf, r->buf + r->start, r->end - r->start);
-		r->end -= r->start;
-		r->start = 0;
-		looked = r->end;
-		if (r->end == sizeof(r->buf))
-			return -EMSGSIZE;
-		e = wait_for(r->fd, POLLIN, r->deadline_ms);
-		if (e)
-			return e;
-		n = recv(r->fd, r->buf + r->end, sizeof(r->buf) - r->end, MSG_DONTWAIT);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EPIPE;
-		r->end += n;
-	}
-}
-
-static int read_object(struct reader *r, json_t **out)
-{
-	const char *line = NULL;
-	size_t len = 0;
-	int e = read_line(r, &line, &len);
-
-	if (e)
-		return e;
-	*out = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-	if (json_is_object(*out))
-		return 0;
-	json_decref(*out);
-	return -EPROTO;
-}
-
-static int send_all(int fd, const char *text, int64_t deadline_ms)
-{
-	size_t len = strlen(text);
-
-	while (len) {
-		ssize_t n;
-		int e = wait_for(fd, POLLOUT, deadline_ms);
-
-		if (e)
-			return e;
-		n = send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			text += n;
-			len -= n;
-		}
-	}
-	return 0;
-}
 
 /* An integer that is there and not negative, else -1. */
 static int64_t get_count(const json_t *o, const char *key)
@@ -218,73 +119,52 @@ static int take_migration(const json_t *o, struct iho_qmp_answer *a)
 	return 0;
 }
 
-enum { ID_CAPABILITIES, ID_STATUS, ID_MIGRATE, ID_PARAMETERS, ID_COUNT };
-
-static const char queries[] = "{\"execute\":\"qmp_capabilities\",\"id\":0}\n"
-			      "{\"execute\":\"query-status\",\"id\":1}\n"
-			      "{\"execute\":\"query-migrate\",\"id\":2}\n"
-			      "{\"execute\":\"query-migrate-parameters\",\"id\":3}\n";
-
-static int take_answer(const json_t *o, struct iho_qmp_answer *a, unsigned int *got)
+static int converse(struct iho_qmp *q, struct iho_qmp_answer *a)
 {
-	const json_t *id = json_object_get(o, "id"), *value = json_object_get(o, "return");
 	const char *status;
-
-	if (!json_is_integer(id) || json_integer_value(id) < 0 ||
-	    json_integer_value(id) >= ID_COUNT)
-		return json_object_get(o, "event") ? 0 : -EPROTO;
-	*got |= 1u << json_integer_value(id);
-	switch (json_integer_value(id)) {
-	case ID_STATUS:
-		status = json_string_value(json_object_get(value, "status"));
-		a->incoming = status && !strcmp(status, "inmigrate");
-		return status ? 0 : -EPROTO;
-	case ID_MIGRATE:
-		return json_is_object(value) ? take_migration(value, a) : -EPROTO;
-	case ID_PARAMETERS: /* old QEMUs do not know it */
-		a->seen.n.downtime_limit_s = get_scaled(value, "downtime-limit", 1e-3);
-		return 0;
-	default:
-		return value ? 0 : -EPROTO;
-	}
-}
-
-static int converse(struct reader *r, struct iho_qmp_answer *a)
-{
-	unsigned int got = 0;
 	json_t *o;
-	int e = read_object(r, &o);
+	int e = iho_qmp_execute(q, "query-status", NULL, &o);
 
 	if (e)
 		return e;
-	e = json_is_object(json_object_get(o, "QMP")) ? 0 : -EPROTO;
+	status = json_string_value(json_object_get(o, "status"));
+	a->incoming = status && !strcmp(status, "inmigrate");
+	e = status ? 0 : -EPROTO;
 	json_decref(o);
 	if (!e)
-		e = send_all(r->fd, queries, r->deadline_ms);
-	for (int lines = 0; !e && got != (1u << ID_COUNT) - 1; lines++) {
-		e = lines == MOST_LINES ? -EPROTO : read_object(r, &o);
-		if (e)
-			return e;
-		e = take_answer(o, a, &got);
-		json_decref(o);
-	}
-	return e;
+		e = iho_qmp_execute(q, "query-migrate", NULL, &o);
+	if (e)
+		return e;
+	e = json_is_object(o) ? take_migration(o, a) : -EPROTO;
+	json_decref(o);
+	if (!e)
+		e = iho_qmp_execute(q, "query-migrate-parameters", NULL, &o);
+	if (e)
+		return e == -EREMOTEIO ? 0 : e; /* old QEMUs do not know it */
+	a->seen.n.downtime_limit_s = get_scaled(o, "downtime-limit", 1e-3);
+	json_decref(o);
+	return 0;
 }
 
-int iho_qmp_ask(int fd, int timeout_ms, struct iho_qmp_answer *a)
+static int ask_open(struct iho_qmp *q, struct iho_qmp_answer *a)
 {
-	struct reader *r = malloc(sizeof(*r));
 	int e;
 
 	memset(a, 0, sizeof(*a));
 	iho_migration_seen_init(&a->seen);
-	if (!r)
-		return -ENOMEM;
-	r->fd = fd;
-	r->deadline_ms = iho_monotonic_ms() + timeout_ms;
-	r->start = r->end = 0;
-	e = converse(r, a);
-	free(r);
+	e = converse(q, a);
+	return e == -EREMOTEIO ? -EPROTO : e;
+}
+
+int iho_qmp_ask(int fd, int timeout_ms, struct iho_qmp_answer *a)
+{
+	struct iho_qmp *q;
+	int e = iho_qmp_open(&q, fd, timeout_ms);
+
+	if (e)
+		return e;
+	e = ask_open(q, a);
+	iho_qmp_close(q);
 	return e;
 }
 
@@ -300,99 +180,17 @@ struct monitor {
 	struct iho_migration_seen last;
 };
 
-/*
- * Has the monitor a client already? The socket that QEMU took the client's connection with bears
- * the monitor's path (net/unix/af_unix.c: unix_seq_show; 03 is SS_CONNECTED).
- */
-static bool has_client(const char *proc, pid_t pid, const char *path)
-{
-	char name[PATH_MAX], *line = NULL;
-	size_t cap = 0;
-	bool busy = false;
-	FILE *f;
-
-	if (pid)
-		snprintf(name, sizeof(name), "%s/%d/net/unix", proc, (int)pid);
-	else
-		snprintf(name, sizeof(name), "%s/self/net/unix", proc);
-	f = fopen(name, "re");
-	if (!f)
-		return false;
-	while (!busy && getline(&line, &cap, f) > 0) {
-		unsigned int state;
-		int at = 0;
-
-		line[strcspn(line, "\n")] = '\0';
-		if (sscanf(line, "%*s %*s %*s %*s %*s %x %*s %n", &state, &at) == 1 && at)
-			busy = state == 3 && !strcmp(line + at, path);
-	}
-	free(line);
-	fclose(f);
-	return busy;
-}
-
-/* A process' paths are its own: they are followed from its root or its working directory. */
-static int open_folder(const char *proc, const struct monitor *mon, const char **base)
-{
-	const char *slash = strrchr(mon->path, '/');
-	char folder[2 * PATH_MAX], from[PATH_MAX] = "";
-	int n, fd;
-
-	*base = slash ? slash + 1 : mon->path;
-	if (mon->found_pid)
-		snprintf(from, sizeof(from), "%s/%d/%s/", proc, (int)mon->found_pid,
-			 mon->path[0] == '/' ? "root" : "cwd");
-	n = snprintf(folder, sizeof(folder), "%s%.*s", from,
-		     slash ? (int)(slash - mon->path) + 1 : 1, slash ? mon->path : ".");
-	if (n < 0 || (size_t)n >= sizeof(folder))
-		return -ENAMETOOLONG;
-	fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-/* Through the folder's descriptor, so that no path is too long for a socket's address. */
-static int connect_to(const char *proc, const struct monitor *mon)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	const char *base;
-	int n, r = 0, fd, folder = open_folder(proc, mon, &base);
-
-	if (folder < 0)
-		return folder;
-	n = snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", folder, base);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (n < 0 || (size_t)n >= sizeof(a.sun_path))
-		r = -ENAMETOOLONG;
-	else if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		r = -errno; /* EAGAIN: others wait to be served already */
-	close(folder);
-	if (r && fd >= 0)
-		close(fd);
-	return r ? r : fd;
-}
-
-static pid_t peer_of(int fd)
-{
-	struct ucred c;
-	socklen_t len = sizeof(c);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &len) ? 0 : c.pid;
-}
-
 static int ask(const struct iho_migrations *m, const struct monitor *mon, struct iho_qmp_answer *a,
 	       pid_t *pid)
 {
-	int fd, r;
+	struct iho_qmp *q;
+	int r = iho_qmp_connect(&q, m->proc, mon->found_pid, mon->path, ASK_MS);
 
-	if (has_client(m->proc, mon->found_pid, mon->path))
-		return -EBUSY;
-	fd = connect_to(m->proc, mon);
-	if (fd < 0)
-		return fd;
-	*pid = peer_of(fd);
-	/* What a command line leads to must be the process' own. */
-	r = mon->found_pid && *pid != mon->found_pid ? -EPERM : iho_qmp_ask(fd, ASK_MS, a);
-	close(fd);
+	if (r)
+		return r;
+	*pid = iho_qmp_peer(q);
+	r = ask_open(q, a);
+	iho_qmp_close(q);
 	return r;
 }
 
@@ -509,85 +307,6 @@ static struct monitor *add_monitor(struct monitors *all, const char *path, pid_t
 	return mon;
 }
 
-/*
- * The value of `key` in QEMU's "a=b,c=d" (",," is a comma). `first`: the word before the first
- * comma is the value, if no key is before it.
- */
-static bool option(const char *s, const char *key, bool first, char *buf, size_t len)
-{
-	size_t keylen = strlen(key);
-
-	for (bool at_first = true; *s; at_first = false) {
-		bool match = !strncmp(s, key, keylen) && s[keylen] == '=';
-		size_t n = 0;
-
-		if (match)
-			s += keylen + 1;
-		else if (at_first && first)
-			match = true;
-		for (; *s; s++) {
-			if (*s == ',' && *++s != ',')
-				break;
-			if (match && n + 1 < len)
-				buf[n++] = *s;
-		}
-		if (match) {
-			buf[n] = '\0';
-			return n;
-		}
-	}
-	return false;
-}
-
-struct cmdline {
-	const char *v, *end;
-};
-
-static const char *next_arg(const struct cmdline *c, const char *arg)
-{
-	arg = arg ? arg + strlen(arg) + 1 : c->v;
-	return arg < c->end ? arg : NULL;
-}
-
-/* QEMU takes its options with one dash or two. */
-static bool is_option(const char *arg, const char *name)
-{
-	return arg[0] == '-' && !strcmp(arg + 1 + (arg[1] == '-'), name);
-}
-
-static bool chardev_path(const struct cmdline *c, const char *id, char *path, size_t len)
-{
-	for (const char *a = next_arg(c, NULL); a; a = next_arg(c, a)) {
-		const char *v = is_option(a, "chardev") ? next_arg(c, a) : NULL;
-		char text[128];
-
-		if (v && !strncmp(v, "socket,", 7) && option(v, "id", false, text, sizeof(text)) &&
-		    !strcmp(text, id))
-			return option(v, "path", false, path, len);
-	}
-	return false;
-}
-
-/* The path of the first monitor that speaks QMP over a Unix socket. */
-static bool monitor_path(const struct cmdline *c, char *path, size_t len)
-{
-	for (const char *a = next_arg(c, NULL); a; a = next_arg(c, a)) {
-		const char *v = next_arg(c, a);
-		char text[128];
-
-		if (!v)
-			return false;
-		if ((is_option(a, "qmp") || is_option(a, "qmp-pretty")) &&
-		    !strncmp(v, "unix:", 5) && option(v + 5, "path", true, path, len))
-			return true;
-		if (is_option(a, "mon") && option(v, "mode", false, text, sizeof(text)) &&
-		    !strcmp(text, "control") && option(v, "chardev", true, text, sizeof(text)) &&
-		    chardev_path(c, text, path, len))
-			return true;
-	}
-	return false;
-}
-
 static bool is_qemu(const char *arg0)
 {
 	const char *slash = strrchr(arg0, '/');
@@ -599,7 +318,7 @@ static bool is_qemu(const char *arg0)
 static void scan_process(struct iho_migrations *m, struct monitors *all, pid_t pid, char *buf)
 {
 	char file[PATH_MAX], path[PATH_MAX];
-	struct cmdline c = { .v = buf };
+	struct iho_cmdline c = { .v = buf };
 	struct iho_vm_id id;
 	ssize_t n;
 	int fd;
@@ -614,7 +333,7 @@ static void scan_process(struct iho_migrations *m, struct monitors *all, pid_t p
 		return;
 	buf[n] = '\0';
 	c.end = buf + n;
-	if (!is_qemu(buf) || !monitor_path(&c, path, sizeof(path)))
+	if (!is_qemu(buf) || !iho_qemu_monitor_path(&c, path, sizeof(path)))
 		return;
 	iho_vm_identify(m->proc, m->libvirt_run, pid, &id);
 	if (strcmp(id.vmm, "libvirt"))

@@ -21,7 +21,8 @@
 
 /* -------------------------------------------------------------------------------------- headers */
 
-static int read_header(struct vmi_target *t, Elf64_Ehdr *eh, uint32_t *n_phdrs, struct vmi_error *err)
+static int read_header(struct vmi_target *t, Elf64_Ehdr *eh, uint32_t *n_phdrs,
+		       struct vmi_error *err)
 {
 	Elf64_Shdr sh;
 
@@ -29,10 +30,12 @@ static int read_header(struct vmi_target *t, Elf64_Ehdr *eh, uint32_t *n_phdrs, 
 		return vmi_fail(err, -EINVAL, "%s ends within its ELF header", t->name);
 	if (memcmp(eh->e_ident, ELFMAG, SELFMAG) || eh->e_ident[EI_DATA] != ELFDATA2LSB ||
 	    eh->e_type != ET_CORE)
-		return vmi_fail(err, -EINVAL, "%s is an ELF file, but not a core of a little-endian machine",
+		return vmi_fail(err, -EINVAL,
+				"%s is an ELF file, but not a core of a little-endian machine",
 				t->name);
 	if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_machine != EM_X86_64)
-		return vmi_fail(err, -ENOTSUP, "%s is a core of another machine than x86-64 (ELF machine %u)",
+		return vmi_fail(err, -ENOTSUP,
+				"%s is a core of another machine than x86-64 (ELF machine %u)",
 				t->name, eh->e_machine);
 	if (eh->e_phentsize != sizeof(Elf64_Phdr))
 		return vmi_fail(err, -EINVAL, "%s has program headers of %u bytes", t->name,
@@ -42,13 +45,14 @@ static int read_header(struct vmi_target *t, Elf64_Ehdr *eh, uint32_t *n_phdrs, 
 	if (eh->e_phnum == PN_XNUM) {
 		if (eh->e_shentsize != sizeof(sh) ||
 		    vmi_read_at(t->fds[0], eh->e_shoff, &sh, sizeof(sh)))
-			return vmi_fail(err, -EINVAL, "%s does not tell how many program headers it has",
+			return vmi_fail(err, -EINVAL,
+					"%s does not tell how many program headers it has",
 					t->name);
 		*n_phdrs = sh.sh_info;
 	}
 	if (*n_phdrs > PHDRS_MAX)
-		return vmi_fail(err, -E2BIG, "%s has %u program headers, over %u", t->name, *n_phdrs,
-				PHDRS_MAX);
+		return vmi_fail(err, -E2BIG, "%s has %u program headers, over %u", t->name,
+				*n_phdrs, PHDRS_MAX);
 	return 0;
 }
 
@@ -97,10 +101,11 @@ static int read_phdrs(struct vmi_target *t, const Elf64_Ehdr *eh, uint32_t n, st
 		uint32_t now = n - i < CHUNK ? n - i : CHUNK;
 		int error = 0;
 
-		if (!(i % CHUNK) && (eh->e_phoff > INT64_MAX / 2 ||
-				     vmi_read_at(t->fds[0], eh->e_phoff + i * sizeof(*ph), ph,
-						 now * sizeof(*ph))))
-			return vmi_fail(err, -EINVAL, "%s ends within its program headers", t->name);
+		if (!(i % CHUNK) &&
+		    (eh->e_phoff > INT64_MAX / 2 ||
+		     vmi_read_at(t->fds[0], eh->e_phoff + i * sizeof(*ph), ph, now * sizeof(*ph))))
+			return vmi_fail(err, -EINVAL, "%s ends within its program headers",
+					t->name);
 		if (p->p_type == PT_LOAD)
 			error = add_load(t, p);
 		else if (p->p_type == PT_NOTE && notes++ < 16)

@@ -71,7 +71,8 @@ static int parse(struct vmi_target *t, struct vmi_kdump *k, struct vmi_error *er
 	    strcmp(arch, KDUMP_ARCH_X86_64))
 		return vmi_fail(err, -ENOTSUP, "%s is a dump of another machine than x86-64 (%s)",
 				t->name, arch ? arch : "it does not say which");
-	if (kdump_get_number_attr(k->ctx, KDUMP_ATTR_PAGE_SIZE, &page) != KDUMP_OK || page != 4096 ||
+	if (kdump_get_number_attr(k->ctx, KDUMP_ATTR_PAGE_SIZE, &page) != KDUMP_OK ||
+	    page != 4096 ||
 	    kdump_get_typed_attr(k->ctx, KDUMP_ATTR_MEMORY_PAGEMAP, &ram) != KDUMP_OK)
 		return vmi_fail(err, -EINVAL, "%s does not tell where RAM is", t->name);
 	error = add_regions(t, ram.val.bitmap, page);

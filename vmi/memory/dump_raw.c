@@ -49,7 +49,8 @@ int vmi_raw_parse(struct vmi_target *t, const char *map, struct vmi_error *err)
 
 		if (!number(&s, ":", &r.gpa) || s[-1] != ':' || !number(&s, "@", &r.bytes) ||
 		    s[-1] != '@' || !number(&s, ",", &r.offset) || !r.bytes)
-			return vmi_fail(err, -EINVAL, "\"%s\" is no map: GPA:BYTES@OFFSET,...", map);
+			return vmi_fail(err, -EINVAL, "\"%s\" is no map: GPA:BYTES@OFFSET,...",
+					map);
 		error = vmi_target_add_region(t, &r);
 		if (error)
 			return vmi_fail(err, error, "the map has too many parts");

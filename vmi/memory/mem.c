@@ -54,7 +54,8 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 		copying.active = 0;
 		siglongjmp(copying.resume, 1);
 	}
-	/* Somebody else's: a fault comes again when the instruction is, a sent signal must be sent. */
+	/* Somebody else's: a fault comes again when the instruction is, a sent signal must be sent.
+	 */
 	sigaction(SIGBUS, &previous, NULL);
 	if (info->si_code <= 0)
 		raise(SIGBUS);
@@ -177,8 +178,8 @@ static int map(const struct vmi_region *r, struct mapping *out)
 	return 0;
 }
 
-int vmi_mem_open(struct vmi_mem **out, const struct vmi_region *regions, size_t n,
-		 vmi_read_fn read, void *arg)
+int vmi_mem_open(struct vmi_mem **out, const struct vmi_region *regions, size_t n, vmi_read_fn read,
+		 void *arg)
 {
 	struct vmi_mem *m;
 	int err;

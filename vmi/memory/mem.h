@@ -19,8 +19,10 @@
 
 /* Where the bytes of a region come from. */
 enum vmi_backing {
-	VMI_BACKING_MAP, /* fd, mapped read-only here: no system call a read (memfd, hugetlbfs, file) */
-	VMI_BACKING_PREAD, /* fd, read with pread(2): /proc/PID/mem, where the VMM's memory is private */
+	VMI_BACKING_MAP, /* fd, mapped read-only here: no system call a read (memfd, hugetlbfs,
+			    file) */
+	VMI_BACKING_PREAD, /* fd, read with pread(2): /proc/PID/mem, where the VMM's memory is
+			      private */
 	VMI_BACKING_CALL, /* a library that decodes the file: kdump-compressed dumps */
 };
 
@@ -44,8 +46,8 @@ typedef int (*vmi_read_fn)(void *arg, uint64_t gpa, void *buf, size_t len);
  * VMI_BACKING_MAP. It does not own descriptors: they may be closed for MAP after this call, not
  * for PREAD. `read` may be NULL where no region is VMI_BACKING_CALL.
  */
-int vmi_mem_open(struct vmi_mem **out, const struct vmi_region *regions, size_t n,
-		 vmi_read_fn read, void *arg);
+int vmi_mem_open(struct vmi_mem **out, const struct vmi_region *regions, size_t n, vmi_read_fn read,
+		 void *arg);
 void vmi_mem_close(struct vmi_mem *m);
 
 /* Copies all of [gpa, gpa + len), which may span adjacent regions; 0, or:

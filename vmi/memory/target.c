@@ -174,10 +174,11 @@ static int dump_kind(struct vmi_target *t, const char *path, struct vmi_error *e
 	else if (!memcmp(magic, "KDUMP   ", 8) || !memcmp(magic, "makedumpfile\0\0\0", 16))
 		t->kind = VMI_TARGET_KDUMP;
 	else
-		return vmi_fail(err, -EINVAL,
-				"%s is neither an ELF core nor a kdump-compressed file; a raw image "
-				"of memory needs --map GPA:BYTES@OFFSET,...",
-				path);
+		return vmi_fail(
+			err, -EINVAL,
+			"%s is neither an ELF core nor a kdump-compressed file; a raw image "
+			"of memory needs --map GPA:BYTES@OFFSET,...",
+			path);
 	return 0;
 }
 
@@ -268,7 +269,8 @@ int vmi_target_open(struct vmi_target *t, struct vmi_mem **mem, struct vmi_error
 		return error;
 	error = vmi_mem_open(mem, t->regions, t->n_regions, vmi_kdump_read, t->kdump);
 	if (error == -EINVAL)
-		return vmi_fail(err, error, "%s: its memory regions contradict each other", t->name);
+		return vmi_fail(err, error, "%s: its memory regions contradict each other",
+				t->name);
 	if (error)
 		return vmi_fail(err, error, "%s: its memory cannot be mapped: %s", t->name,
 				strerror(-error));

@@ -29,17 +29,16 @@ static const char *const backings[] = {
 /* The texts and numbers of a vCPU, for both directions. */
 #define REG(member)                                                                                \
 	{                                                                                          \
-		#member, offsetof(struct vmi_vcpu, member), sizeof(((struct vmi_vcpu *)0)->member) \
+#member, offsetof(struct vmi_vcpu, member), sizeof(((struct vmi_vcpu *)0)->member) \
 	}
 
 static const struct reg {
 	const char *name;
 	size_t offset, size;
 } regs[] = {
-	REG(id),	REG(known),	REG(rip),	REG(rflags),	    REG(cr0),  REG(cr2),
-	REG(cr3),	REG(cr4),	REG(efer),	REG(idt_base),	    REG(gdt_base),
-	REG(idt_limit), REG(gdt_limit), REG(cs),	REG(fs_base),	    REG(gs_base),
-	REG(lstar),	REG(kernel_gs_base),
+	REG(id),	REG(known), REG(rip),	  REG(rflags),	 REG(cr0),	REG(cr2),
+	REG(cr3),	REG(cr4),   REG(efer),	  REG(idt_base), REG(gdt_base), REG(idt_limit),
+	REG(gdt_limit), REG(cs),    REG(fs_base), REG(gs_base),	 REG(lstar),	REG(kernel_gs_base),
 };
 
 static const struct text {
@@ -216,12 +215,14 @@ static int parse(struct vmi_target *t, const json_t *j, const int *fds, size_t n
 	err = texts_from_json(t, j);
 	if (err)
 		return err;
-	json_array_foreach(regions, i, v) {
+	json_array_foreach(regions, i, v)
+	{
 		err = region_from_json(t, v, fds, n_fds);
 		if (err)
 			return err;
 	}
-	json_array_foreach(vcpus, i, v) {
+	json_array_foreach(vcpus, i, v)
+	{
 		err = vcpu_from_json(t, v);
 		if (err)
 			return err;
