@@ -31,26 +31,6 @@ resolve() {
 	without_dependencies "${names[@]}"
 }
 
-# Debian's kernel is a compressed ELF file behind a stub; QEMU boots the ELF file itself (PVH),
-# which saves the emulated CPU the decompression.
-cut_vmlinux() { # VMLINUZ VMLINUX
-	/usr/bin/python3 - "$1" "$2" <<-'EOF2'
-		import subprocess, sys
-		data = open(sys.argv[1], 'rb').read()
-		for magic, tool in ((b'\x28\xb5\x2f\xfd', 'zstd'), (b'\xfd7zXZ\0', 'xz')):
-		    at = data.find(magic)
-		    while at >= 0:
-		        # the rest of the file is no part of it: the ELF magic says if it worked
-		        out = subprocess.run([tool, '-dcq'], input=data[at:],
-		                             capture_output=True).stdout
-		        if out[:4] == b'\x7fELF':
-		            open(sys.argv[2], 'wb').write(out)
-		            sys.exit()
-		        at = data.find(magic, at + 1)
-		sys.exit('no ELF kernel in ' + sys.argv[1])
-	EOF2
-}
-
 kernel() { # NAME DEB: $new/NAME
 	local k=$tmp/kernel-$1 out=$new/$1 release
 	mkdir -p "$out"
@@ -65,7 +45,6 @@ kernel() { # NAME DEB: $new/NAME
 
 build() {
 	local file k
-	need zstd zstd
 	while read -r _ file _; do
 		case $file in
 		linux-image-*) ;;
