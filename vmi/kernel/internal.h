@@ -5,6 +5,11 @@
 
 #include "walk.h"
 
+#define VMI_BTF_MAX (64u << 20)
+
+/* As vmi_types_open(), with a blob from malloc() that becomes the index's, also on failure. */
+int vmi_types_adopt(struct vmi_types **out, void *blob, size_t bytes, const struct vmi_types *base);
+
 /*
  * Where kallsyms' tables are (gva), as VMCOREINFO of 6.0 on names them; 0 = not known. Kernels
  * before 6.11 may use absolute addresses instead of offsets, in `offsets`' place.
