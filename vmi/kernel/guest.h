@@ -46,6 +46,7 @@ struct vmi_guest {
 
 	struct vmi_symbols *symbols; /* from level SYMBOLS on */
 	struct vmi_types *types; /* at level TYPES */
+	struct vmi_layout *layouts; /* private: layout.c; vmi_layouts_free() at the close */
 };
 
 /*
