@@ -53,7 +53,7 @@ static void assert_zero(const unsigned char *buf, size_t len)
 
 static const enum vmi_backing backings[] = { VMI_BACKING_MAP, VMI_BACKING_PREAD };
 
-/* Two adjacent regions and one behind a hole, given out of order; the first begins within a page. */
+/* Two adjacent regions and one behind a hole, given out of order, that begin within a page. */
 static void reads_across_regions(void **state)
 {
 	for (size_t b = 0; b < 2; b++) {

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* /proc/PID/cmdline: arguments one after the other, each ended by a NUL; `end` is behind the last. */
+/* /proc/PID/cmdline: arguments one after the other, each ended by a NUL; `end` is behind all. */
 struct iho_cmdline {
 	const char *v, *end;
 };

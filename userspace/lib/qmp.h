@@ -45,7 +45,7 @@ void iho_qmp_limit(struct iho_qmp *q, size_t line_bytes);
 pid_t iho_qmp_peer(const struct iho_qmp *q);
 
 /*
- * Takes `arguments` (NULL: none); `*ret` is a new reference. -EREMOTEIO: QEMU answers with an error.
+ * Takes `arguments` (NULL: none); `*ret` is a new reference. -EREMOTEIO: the answer is an error.
  */
 int iho_qmp_execute(struct iho_qmp *q, const char *command, json_t *arguments, json_t **ret);
 

@@ -41,7 +41,7 @@ static int read_header(struct vmi_target *t, Elf64_Ehdr *eh, uint32_t *n_phdrs,
 		return vmi_fail(err, -EINVAL, "%s has program headers of %u bytes", t->name,
 				eh->e_phentsize);
 	*n_phdrs = eh->e_phnum;
-	/* More than fit into 16 bits are counted in the first section header (ELF gABI, PN_XNUM). */
+	/* More than fit into 16 bits are counted in the first section header (PN_XNUM). */
 	if (eh->e_phnum == PN_XNUM) {
 		if (eh->e_shentsize != sizeof(sh) ||
 		    vmi_read_at(t->fds[0], eh->e_shoff, &sh, sizeof(sh)))

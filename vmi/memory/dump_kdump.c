@@ -2,7 +2,7 @@
 /*
  * kdump-compressed files (QEMU's dump-guest-memory -z, makedumpfile), decoded by libkdumpfile.
  *
- * It is given a descriptor and opens nothing itself. It runs where all parsing does: in the sandbox.
+ * It is given a descriptor, opens nothing itself, and runs in the sandbox, as all parsing does.
  */
 #include <errno.h>
 #include <stdio.h>

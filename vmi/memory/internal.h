@@ -14,7 +14,7 @@
 int vmi_fail(struct vmi_error *err, int error, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The target takes the descriptor, also when this fails (then it is closed). 0 or -ENOMEM, -E2BIG. */
+/* The target takes the descriptor; when this fails (-ENOMEM, -E2BIG) it is closed. */
 int vmi_target_add_fd(struct vmi_target *t, int fd);
 /* Appends; -ENOMEM, -E2BIG. */
 int vmi_target_add_region(struct vmi_target *t, const struct vmi_region *r);
@@ -24,8 +24,8 @@ struct vmi_vcpu *vmi_target_add_vcpu(struct vmi_target *t);
 int vmi_target_set_vmcoreinfo(struct vmi_target *t, const char *text, size_t len);
 
 /*
- * Sorts the regions, joins those that go on in the file where the last one ended, and cuts away what
- * an earlier one has already: in a dump made with paging the same memory is named several times.
+ * Sorts the regions, joins those that go on in the file where the last one ended, and cuts away
+ * what an earlier one has already: in a dump made with paging the same memory is named several times.
  */
 void vmi_target_merge_regions(struct vmi_target *t);
 

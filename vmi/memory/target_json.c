@@ -54,7 +54,7 @@ static const struct text {
 	  sizeof(((struct vmi_target *)0)->how_vcpus) },
 };
 
-/* --------------------------------------------------------------------------------------- to JSON */
+/* -------------------------------------------------------------------------------------- to JSON */
 
 static json_t *integer(uint64_t v)
 {
@@ -113,7 +113,7 @@ json_t *vmi_target_to_json(const struct vmi_target *t)
 	return j;
 }
 
-/* ------------------------------------------------------------------------------------- from JSON */
+/* ------------------------------------------------------------------------------------ from JSON */
 
 static bool get_integer(const json_t *j, const char *name, uint64_t *out)
 {
