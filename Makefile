@@ -175,6 +175,7 @@ $(B)/%.skel.h: $(B)/bpf/%.bpf.o
 	@bpftool gen skeleton $< name $* > $@
 
 $(B)/userspace/lib/source_bpf.o: $(B)/iho.skel.h
+$(B)/vmi/memory/live_kvm.o: $(B)/memslots.skel.h
 
 # Two programs may share mapped records only if they were built from the same description of them.
 LAYOUT_SRC := bpf/iho.h bpf/events.h userspace/lib/source.h
@@ -284,4 +285,4 @@ $(B)/migration/%: tests/migration/%.c $(B)/libiho.a
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@
 
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
-	$(DEMO_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d
+	$(DEMO_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d $(B)/bpf/memslots.bpf.d

@@ -25,7 +25,8 @@ int vmi_target_set_vmcoreinfo(struct vmi_target *t, const char *text, size_t len
 
 /*
  * Sorts the regions, joins those that go on in the file where the last one ended, and cuts away
- * what an earlier one has already: in a dump made with paging the same memory is named several times.
+ * what an earlier one has already: in a dump made with paging the same memory is named several
+ * times.
  */
 void vmi_target_merge_regions(struct vmi_target *t);
 
