@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "layout.h"
 
 #define START_KERNEL_MAP 0xffffffff80000000ull
 #define IMAGE_LIMIT	 0xffffffffc0000000ull /* modules begin here */
@@ -489,6 +490,7 @@ void vmi_guest_close(struct vmi_guest *g)
 {
 	if (!g)
 		return;
+	vmi_layouts_free(g);
 	vmi_symbols_close(g->symbols);
 	vmi_types_close(g->types);
 	free(g);
