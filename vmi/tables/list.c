@@ -7,8 +7,8 @@
 	X(kernel_log) \
 	X(kernel_modules) \
 	X(kernel_symbols) \
-	X(memory_map)
-/* clang-format on */
+	X(memory_map) \
+	X(processes)
 
 #define DECLARE(name) extern const struct vmi_table vmi_table_##name;
 #define POINT(name)   &vmi_table_##name,

@@ -307,6 +307,20 @@ int vmi_file_path(struct vmi_walk *w, uint64_t file, uint64_t root, char *buf, s
 	return vmi_path(w, file + f[F_PATH].offset, root, buf, size);
 }
 
+bool vmi_file_deleted(struct vmi_walk *w, uint64_t file)
+{
+	const struct vmi_field *f = vmi_layout(w->guest, paths, FIELDS);
+	struct vmi_copy d;
+	uint64_t dentry;
+
+	if (!f || !file || !f[F_PATH].present ||
+	    vmi_get(w, file + f[F_PATH].offset, &f[P_DENTRY], &dentry) || !dentry ||
+	    vmi_copy(w, dentry, &f[D_PARENT], DENTRY_FIELDS - D_PARENT, &d))
+		return false;
+	/* memfds and the like are roots of their own, and were never hashed */
+	return !vmi_copied(w, &d, &f[D_HASHED]);
+}
+
 int vmi_dentry_path(struct vmi_walk *w, uint64_t dentry, char *buf, size_t size)
 {
 	struct vmi_copy d;

@@ -19,6 +19,8 @@
 int vmi_path(struct vmi_walk *w, uint64_t path, uint64_t root, char *buf, size_t size);
 /* The same for a struct file. */
 int vmi_file_path(struct vmi_walk *w, uint64_t file, uint64_t root, char *buf, size_t size);
+/* Whether the file's name was taken from it: what " (deleted)" says, which may also be a name. */
+bool vmi_file_deleted(struct vmi_walk *w, uint64_t file);
 /* From a dentry to the root of its file system. */
 int vmi_dentry_path(struct vmi_walk *w, uint64_t dentry, char *buf, size_t size);
 
