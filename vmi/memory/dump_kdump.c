@@ -57,20 +57,57 @@ static int add_regions(struct vmi_target *t, kdump_bmp_t *ram, uint64_t page)
 	return error;
 }
 
+/*
+ * What libkdumpfile keeps to itself is read here (makedumpfile: diskdump_mod.h; QEMU:
+ * include/sysemu/dump.h): QEMU's notes, and the machine, which it takes from QEMU's header only if
+ * the operating system's name stands there too. The header takes the first block.
+ */
+#define OFFSET_VERSION	  8
+#define OFFSET_MACHINE	  (12 + 4 * 65) /* in struct new_utsname */
+#define OFFSET_BLOCK_SIZE 428 /* behind that and a timeval */
+#define OFFSET_NOTE	  48 /* in the sub-header; then its size */
+#define NOTES_MAX	  (16u << 20)
+
+static bool is_x86_64(const struct vmi_target *t, struct vmi_kdump *k)
+{
+	const char *arch;
+	char machine[7];
+
+	if (kdump_get_string_attr(k->ctx, KDUMP_ATTR_ARCH_NAME, &arch) == KDUMP_OK)
+		return !strcmp(arch, KDUMP_ARCH_X86_64);
+	return !vmi_read_at(t->fds[0], OFFSET_MACHINE, machine, sizeof(machine)) &&
+	       !memcmp(machine, "x86_64", sizeof(machine));
+}
+
+static void read_notes(struct vmi_target *t)
+{
+	uint32_t version, block;
+	uint64_t where[2];
+	char *buf;
+
+	if (vmi_read_at(t->fds[0], OFFSET_VERSION, &version, sizeof(version)) || version < 4 ||
+	    vmi_read_at(t->fds[0], OFFSET_BLOCK_SIZE, &block, sizeof(block)) ||
+	    vmi_read_at(t->fds[0], (uint64_t)block + OFFSET_NOTE, where, sizeof(where)) ||
+	    !where[1] || where[1] > NOTES_MAX)
+		return;
+	buf = malloc(where[1]);
+	if (buf && !vmi_read_at(t->fds[0], where[0], buf, where[1]))
+		vmi_notes_parse(t, buf, where[1]);
+	free(buf);
+}
+
 static int parse(struct vmi_target *t, struct vmi_kdump *k, struct vmi_error *err)
 {
 	kdump_attr_t ram = { .type = KDUMP_BITMAP };
-	const char *arch = NULL;
 	kdump_num_t page;
 	char *text;
 	int error;
 
 	if (kdump_open_fd(k->ctx, t->fds[0]) != KDUMP_OK)
 		return vmi_fail(err, -EINVAL, "%s: %s", t->name, kdump_get_err(k->ctx));
-	if (kdump_get_string_attr(k->ctx, KDUMP_ATTR_ARCH_NAME, &arch) != KDUMP_OK ||
-	    strcmp(arch, KDUMP_ARCH_X86_64))
-		return vmi_fail(err, -ENOTSUP, "%s is a dump of another machine than x86-64 (%s)",
-				t->name, arch ? arch : "it does not say which");
+	if (!is_x86_64(t, k))
+		return vmi_fail(err, -ENOTSUP, "%s is a dump of another machine than x86-64",
+				t->name);
 	if (kdump_get_number_attr(k->ctx, KDUMP_ATTR_PAGE_SIZE, &page) != KDUMP_OK ||
 	    page != 4096 ||
 	    kdump_get_typed_attr(k->ctx, KDUMP_ATTR_MEMORY_PAGEMAP, &ram) != KDUMP_OK)
@@ -85,6 +122,7 @@ static int parse(struct vmi_target *t, struct vmi_kdump *k, struct vmi_error *er
 		vmi_target_set_vmcoreinfo(t, text, strlen(text));
 		free(text);
 	}
+	read_notes(t);
 	return 0;
 }
 
@@ -103,6 +141,7 @@ int vmi_kdump_parse(struct vmi_target *t, struct vmi_error *err)
 		return error;
 	snprintf(t->how_ram, sizeof(t->how_ram), "kdump-compressed file, decoded by libkdumpfile");
 	snprintf(t->how_layout, sizeof(t->how_layout), "page map of the dump");
-	snprintf(t->how_vcpus, sizeof(t->how_vcpus), "none: not read from such dumps yet");
+	snprintf(t->how_vcpus, sizeof(t->how_vcpus), "%s",
+		 t->n_vcpus ? "notes of the dump" : "none: the dump has no register notes");
 	return 0;
 }

@@ -42,6 +42,9 @@ int vmi_kdump_parse(struct vmi_target *t, struct vmi_error *err);
 void vmi_kdump_close(struct vmi_kdump *k);
 int vmi_kdump_read(void *kdump, uint64_t gpa, void *buf, size_t len);
 
+/* Replaces the flattened dump t->fds[0] by the real one, a nameless temporary file. */
+int vmi_flat_rearrange(struct vmi_target *t, struct vmi_error *err);
+
 /* Regions of a raw file, "GPA:BYTES@OFFSET,...". */
 int vmi_raw_parse(struct vmi_target *t, const char *map, struct vmi_error *err);
 

@@ -165,13 +165,14 @@ static int open_dump(const char *path, struct vmi_error *err)
 /* Which kind of dump it is, by its first bytes. */
 static int dump_kind(struct vmi_target *t, const char *path, struct vmi_error *err)
 {
+	static const char flattened[16] = "makedumpfile";
 	char magic[16] = "";
 
 	if (vmi_read_at(t->fds[0], 0, magic, sizeof(magic)))
 		return vmi_fail(err, -EINVAL, "%s is too short for a dump", path);
 	if (!memcmp(magic, "\177ELF", 4))
 		t->kind = VMI_TARGET_ELF;
-	else if (!memcmp(magic, "KDUMP   ", 8) || !memcmp(magic, "makedumpfile\0\0\0", 16))
+	else if (!memcmp(magic, "KDUMP   ", 8) || !memcmp(magic, flattened, sizeof(flattened)))
 		t->kind = VMI_TARGET_KDUMP;
 	else
 		return vmi_fail(
@@ -179,7 +180,7 @@ static int dump_kind(struct vmi_target *t, const char *path, struct vmi_error *e
 			"%s is neither an ELF core nor a kdump-compressed file; a raw image "
 			"of memory needs --map GPA:BYTES@OFFSET,...",
 			path);
-	return 0;
+	return memcmp(magic, flattened, sizeof(flattened)) ? 0 : vmi_flat_rearrange(t, err);
 }
 
 static int find_dump(struct vmi_target *t, const struct vmi_find_options *o, struct vmi_error *err)

@@ -3,8 +3,9 @@
  * What is looked into: a VM that runs, or a dump. In two steps, for the sake of privileges:
  *
  * vmi_target_find(), with privileges: finds the VMM's process or the file, the RAM regions and the
- * registers; parses nothing that the guest wrote. Its result is plain data and descriptors, which
- * can go to another process (to_json, fds).
+ * registers; parses nothing that the guest wrote (of a dump it looks at the magic number, and at
+ * the offsets and lengths of a flattened one, which it puts in order). Its result is plain data and
+ * descriptors, which can go to another process (to_json, fds).
  *
  * vmi_target_open(), without privileges, in the sandbox: maps the memory, or parses the dump.
  *
