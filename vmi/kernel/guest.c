@@ -1,35 +1,32 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Which kernel is this? Found without knowing anything about it:
  *
- *   1. A page table: of a vCPU (CR3), or, without registers, the one that VMCOREINFO names. It maps
- * the kernel's image at or above __START_KERNEL_map (Linux: Documentation/arch/x86/x86_64/mm.rst).
- *   2. In the image: kallsyms, and through it everything else.
- *   3. Two witnesses: init_mm's own page table maps the image to the same place, and init_task is
- *      what the first task of a Linux is. Where vCPUs' registers are known, their page tables must
- *      share the kernel's half.
+ *   1. An image of a kernel that a page table maps (image.c).
+ *   2. In it kallsyms (symbols.c), and through them everything else: banner, build id, init_mm's
+ *page table, where the direct map, vmalloc and vmemmap are, BTF (types.c).
+ *   3. Witnesses, as a copy of a kernel (a vmlinux in the page cache, memory made up by a process)
+ *	has symbols and types too. init_mm's own page table must map the image to where it was
+ *found, and all of RAM besides, which no file does. init_task must be what the first task of a
+ *Linux is. And where registers are known, vCPUs must run on page tables that share the kernel's
+ *part.
  */
-#include "guest.h"
+#include "internal.h"
+#include "layout.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
-#include "layout.h"
-
-#define START_KERNEL_MAP 0xffffffff80000000ull
-#define IMAGE_LIMIT	 0xffffffffc0000000ull /* modules begin here */
-#define TEXT_LINKED	 0xffffffff81000000ull /* CONFIG_PHYSICAL_START is 16 MiB wherever distributed */
-#define PMD		 (2ull << 20)
-#define IMAGE_MAX	 (256ull << 20)
-#define BTF_MAX		 (64u << 20)
-#define CPUS_MAX	 8192
-#define CR4_LA57	 (1ull << 12)
-#define PTE_ADDR	 0x000ffffffffff000ull
-#define PAGE		 4096
+#define PAGE		4096
+#define TEXT_LINKED	0xffffffff81000000ull /* CONFIG_PHYSICAL_START: 16 MiB by default */
+#define CPUS_MAX	8192
+#define NOTES_MAX	65536
+#define TASK_MAX	(64u << 10)
+#define PAGE_STRUCT_MAX 512
 
 static const struct vmi_budget find_budget = {
 	.steps = 64u << 20,
@@ -57,150 +54,34 @@ uint64_t vmi_phys_to_virt(const struct vmi_guest *g, uint64_t gpa)
 
 uint64_t vmi_page_to_phys(const struct vmi_guest *g, uint64_t page_gva)
 {
-	uint32_t size = g->types ? vmi_types_size(g->types, "page") : 0;
+	uint64_t in = page_gva - g->vmemmap_start;
 
-	if (!size || !g->vmemmap_start || page_gva < g->vmemmap_start)
+	if (!g->page_struct || !g->vmemmap_start || page_gva < g->vmemmap_start ||
+	    in % g->page_struct)
 		return 0;
-	return (page_gva - g->vmemmap_start) / size * PAGE;
+	return in / g->page_struct * PAGE;
 }
 
-/* ----------------------------------------------------------------------------------------- the
- * image */
-
-struct image {
-	uint64_t pgd, start, end;
-};
-
-/* The mapped part between __START_KERNEL_map and the modules, as this page table has it. */
-static bool find_image(struct vmi_walk *w, uint64_t pgd, struct image *im)
+static uint64_t gpa_of_image(const struct vmi_guest *g)
 {
-	uint64_t gpa, left;
-
-	memset(im, 0, sizeof(*im));
-	for (uint64_t at = START_KERNEL_MAP; at < IMAGE_LIMIT; at += PMD) {
-		if (vmi_translate(w, pgd, at, &gpa, &left, NULL))
-			continue;
-		if (!im->start)
-			im->start = at;
-		if (at - im->start >= IMAGE_MAX)
-			break;
-		im->end = at + PMD;
-	}
-	im->pgd = pgd;
-	return im->start && !vmi_translate(w, pgd, im->start, &gpa, &left, NULL);
+	return g->text - VMI_START_KERNEL_MAP + g->phys_base;
 }
 
-/* The text after `key` in VMCOREINFO, as a number; hexadecimal where the kernel writes it so. */
-static bool info_number(const char *info, const char *key, int base, uint64_t *out)
-{
-	size_t n = strlen(key);
+/* -------------------------------------------------------------------------- what the image says */
 
-	for (const char *p = info; p; p = strchr(p, '\n')) {
-		p += *p == '\n';
-		if (!strncmp(p, key, n)) {
-			*out = strtoull(p + n, NULL, base);
-			return true;
-		}
-		if (!*p)
-			break;
-	}
-	return false;
-}
-
-static void info_kallsyms(const char *info, struct vmi_kallsyms *at)
-{
-	const struct {
-		const char *key;
-		uint64_t *to;
-	} keys[] = {
-		{ "SYMBOL(kallsyms_names)=", &at->names },
-		{ "SYMBOL(kallsyms_num_syms)=", &at->num_syms },
-		{ "SYMBOL(kallsyms_token_table)=", &at->token_table },
-		{ "SYMBOL(kallsyms_token_index)=", &at->token_index },
-		{ "SYMBOL(kallsyms_offsets)=", &at->offsets },
-		{ "SYMBOL(kallsyms_relative_base)=", &at->relative_base },
-	};
-
-	memset(at, 0, sizeof(*at));
-	for (size_t i = 0; info && i < sizeof(keys) / sizeof(keys[0]); i++)
-		info_number(info, keys[i].key, 16, keys[i].to);
-}
-
-/* The page table that VMCOREINFO names. */
-static bool image_of_info(struct vmi_walk *w, const char *info, struct image *im)
-{
-	uint64_t swapper, base = 0, la57 = 0;
-
-	if (!info || !info_number(info, "SYMBOL(swapper_pg_dir)=", 16, &swapper) ||
-	    swapper < START_KERNEL_MAP)
-		return false;
-	info_number(info, "NUMBER(phys_base)=", 10, &base);
-	info_number(info, "NUMBER(pgtable_l5_enabled)=", 10, &la57);
-	w->guest->la57 = la57 != 0;
-	return find_image(w, swapper - START_KERNEL_MAP + base, im);
-}
-
-static bool image_of_vcpus(struct vmi_walk *w, struct image *im)
-{
-	const struct vmi_target *t = w->guest->target;
-
-	for (size_t i = 0; i < t->n_vcpus; i++) {
-		const struct vmi_vcpu *c = &t->vcpus[i];
-
-		if (!(c->known & VMI_REG_CR) || !(c->cr3 & PTE_ADDR))
-			continue;
-		w->guest->la57 = c->cr4 & CR4_LA57;
-		/* With page table isolation the user's half of the pair is the upper page. */
-		if (find_image(w, c->cr3 & PTE_ADDR & ~(uint64_t)PAGE, im) ||
-		    find_image(w, c->cr3 & PTE_ADDR, im))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Without registers and a note: the page that kernel/vmcore_info.c (crash_core.c) fills. It begins
- * with "OSRELEASE=". Each page of RAM is looked at, so this takes the longer the larger the guest
- * is.
- */
-static bool image_of_scan(struct vmi_walk *w, struct image *im)
-{
-	static const char magic[] = "OSRELEASE=";
-	size_t n;
-	const struct vmi_region *v = vmi_mem_regions(w->guest->mem, &n);
-
-	for (size_t i = 0; i < n; i++) {
-		for (uint64_t at = 0; at + PAGE <= v[i].bytes; at += PAGE) {
-			char head[sizeof(magic) - 1], info[PAGE + 1];
-			int err = vmi_read_phys(w, v[i].gpa + at, head, sizeof(head));
-
-			if (err == -ETIME)
-				return false;
-			if (err || memcmp(head, magic, sizeof(head)) ||
-			    vmi_read_phys(w, v[i].gpa + at, info, PAGE))
-				continue;
-			info[PAGE] = 0;
-			if (image_of_info(w, info, im))
-				return true;
-		}
-	}
-	return false;
-}
-
-/* --------------------------------------------------------------------------------- what is in the
- * image */
+static const char banner_start[] = "Linux version ";
 
 static void take_banner(struct vmi_guest *g, const char *text)
 {
-	static const char magic[] = "Linux version ";
-	size_t n = sizeof(magic) - 1, len;
+	size_t n = sizeof(banner_start) - 1, len;
 
-	if (strncmp(text, magic, n))
+	if (strncmp(text, banner_start, n))
 		return;
 	len = strcspn(text, "\n");
 	if (len >= sizeof(g->banner))
 		len = sizeof(g->banner) - 1;
-	memcpy(g->banner, text, len);
+	for (size_t i = 0; i < len; i++)
+		g->banner[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
 	g->banner[len] = 0;
 	len = strcspn(g->banner + n, " ");
 	if (len >= sizeof(g->release))
@@ -210,27 +91,25 @@ static void take_banner(struct vmi_guest *g, const char *text)
 	sscanf(g->release, "%u.%u", &g->version[0], &g->version[1]);
 }
 
-/* Without symbols: the first text in the image that looks like one. */
-static void search_banner(struct vmi_walk *w, const struct image *im)
+/* Without symbols: the first text in the image that looks like one, with a release in it. */
+static void search_banner(struct vmi_walk *w, const struct vmi_image *im)
 {
-	static const char magic[] = "Linux version ";
-	enum { STEP = 65536, OVER = 512 };
-	char *buf = malloc(STEP + OVER + 1);
+	size_t n = sizeof(banner_start) - 1;
+	char buf[2 * PAGE + 1] = "";
 
-	for (uint64_t at = im->start; buf && at < im->end; at += STEP) {
-		char *hit;
-
-		memset(buf, 0, STEP + OVER + 1);
-		for (unsigned int p = 0; p < STEP + OVER; p += PAGE / 8)
-			vmi_read(w, at + p, buf + p, PAGE / 8);
-		hit = memmem(buf, STEP + sizeof(magic), magic, sizeof(magic) - 1);
-		/* A release follows, not a format. */
-		if (hit && hit[sizeof(magic) - 1] >= '0' && hit[sizeof(magic) - 1] <= '9') {
-			take_banner(w->guest, hit);
-			break;
+	/* Two pages at a time: the one before may begin it. */
+	for (uint64_t at = im->start; at < im->end && !w->guest->banner[0]; at += PAGE) {
+		memmove(buf, buf + PAGE, PAGE);
+		if (vmi_read(w, at, buf + PAGE, PAGE) == -ETIME)
+			return;
+		for (char *p = buf; (p = memmem(p, (size_t)(buf + 2 * PAGE - p), banner_start, n));
+		     p += n) {
+			if (p[n] >= '0' && p[n] <= '9' && p < buf + PAGE) {
+				take_banner(w->guest, p);
+				return;
+			}
 		}
 	}
-	free(buf);
 }
 
 static uint64_t read_symbol(struct vmi_walk *w, const char *name, unsigned int size)
@@ -240,111 +119,83 @@ static uint64_t read_symbol(struct vmi_walk *w, const char *name, unsigned int s
 	return !at || vmi_uint(w, at, size, &v) ? 0 : v;
 }
 
+/*
+ * nr_cpu_ids, which is a constant where CONFIG_FORCE_NR_CPUS is set, and without SMP: there the
+ * possible CPUs are counted. (A kernel without SMP has no __per_cpu_offset.)
+ */
+static unsigned int count_cpus(struct vmi_walk *w)
+{
+	uint64_t cpus = read_symbol(w, "nr_cpu_ids", 4);
+	uint64_t mask = vmi_sym(w->guest, "__cpu_possible_mask"), word;
+
+	if (cpus && cpus <= CPUS_MAX)
+		return (unsigned int)cpus;
+	if (!vmi_sym(w->guest, "__per_cpu_offset") || !mask)
+		return 1;
+	for (cpus = 0; cpus < CPUS_MAX; cpus += 64) {
+		if (vmi_uint(w, mask + cpus / 8, 8, &word) || !word)
+			break;
+		if (word != UINT64_MAX)
+			return (unsigned int)cpus + 64 - (unsigned int)__builtin_clzll(word);
+	}
+	return cpus ? (unsigned int)cpus : 1;
+}
+
+/* Without CONFIG_DYNAMIC_MEMORY_LAYOUT: where mm.rst says. */
 static void find_layout(struct vmi_walk *w)
 {
 	struct vmi_guest *g = w->guest;
-	uint64_t info = read_symbol(w, "vmcoreinfo_data", 8), cpus;
-	char text[PAGE + 1];
 
 	g->page_offset = read_symbol(w, "page_offset_base", 8);
 	g->vmalloc_start = read_symbol(w, "vmalloc_base", 8);
 	g->vmemmap_start = read_symbol(w, "vmemmap_base", 8);
-	/* Without CONFIG_RANDOMIZE_MEMORY: where mm.rst says. */
 	if (!g->page_offset)
 		g->page_offset = g->la57 ? 0xff11000000000000ull : 0xffff888000000000ull;
 	if (!g->vmalloc_start)
 		g->vmalloc_start = g->la57 ? 0xffa0000000000000ull : 0xffffc90000000000ull;
 	if (!g->vmemmap_start)
 		g->vmemmap_start = g->la57 ? 0xffd4000000000000ull : 0xffffea0000000000ull;
-	cpus = read_symbol(w, "nr_cpu_ids", 4);
-	g->cpus = !cpus || cpus > CPUS_MAX
-			  ? (g->target->n_vcpus ? (unsigned int)g->target->n_vcpus : 1)
-			  : (unsigned int)cpus;
-	g->kaslr_offset = g->text - TEXT_LINKED;
-	if (info && vmi_text(w, info, text, sizeof(text)) > 0)
-		info_number(text, "KERNELOFFSET=", 16, &g->kaslr_offset);
+	g->cpus = count_cpus(w);
 }
 
-/* The ELF notes of the image: NT_GNU_BUILD_ID of "GNU". */
+/* The image was linked to somewhere that only VMCOREINFO tells. */
+static void find_kaslr_offset(struct vmi_walk *w)
+{
+	uint64_t info = read_symbol(w, "vmcoreinfo_data", 8);
+	char text[PAGE + 1];
+
+	w->guest->kaslr_offset = w->guest->text - TEXT_LINKED;
+	if (info && vmi_text(w, info, text, sizeof(text)) > 0)
+		vmi_info_number(text, "KERNELOFFSET=", 16, &w->guest->kaslr_offset);
+}
+
+/* The ELF notes of the image: NT_GNU_BUILD_ID of "GNU", of 16 (--build-id=md5) or 20 bytes. */
 static void find_build_id(struct vmi_walk *w)
 {
-	uint64_t at = vmi_sym(w->guest, "__start_notes"), end = vmi_sym(w->guest, "__stop_notes");
+	struct vmi_guest *g = w->guest;
+	uint64_t at = vmi_sym(g, "__start_notes"), end = vmi_sym(g, "__stop_notes");
 	uint32_t head[3];
 
-	while (at && at < end && end - at >= sizeof(head) && end - at < 65536 &&
-	       !vmi_read(w, at, head, sizeof(head))) {
-		uint64_t name = at + sizeof(head), desc = name + ((head[0] + 3ull) & ~3ull);
-		uint8_t id[20];
+	if (!at || end <= at || end - at > NOTES_MAX)
+		return;
+	while (end - at >= sizeof(head) && !vmi_read(w, at, head, sizeof(head))) {
+		uint64_t desc = at + sizeof(head) + ((head[0] + 3ull) & ~3ull);
+		uint64_t next = desc + ((head[1] + 3ull) & ~3ull);
+		unsigned char id[(sizeof(g->build_id) - 1) / 2];
 		char owner[4];
 
-		if (head[0] == 4 && head[1] == sizeof(id) && head[2] == 3 &&
-		    !vmi_read(w, name, owner, 4) && !memcmp(owner, "GNU", 4) &&
-		    !vmi_read(w, desc, id, sizeof(id))) {
-			for (unsigned int i = 0; i < sizeof(id); i++)
-				sprintf(w->guest->build_id + 2 * i, "%02x", id[i]);
+		if (next > end)
+			return;
+		if (head[0] == sizeof(owner) && head[2] == 3 && head[1] <= sizeof(id) &&
+		    !vmi_read(w, at + sizeof(head), owner, sizeof(owner)) &&
+		    !memcmp(owner, "GNU", 4) && !vmi_read(w, desc, id, head[1])) {
+			for (unsigned int i = 0; i < head[1]; i++)
+				sprintf(g->build_id + 2 * i, "%02x", id[i]);
 			return;
 		}
-		at = desc + ((head[1] + 3ull) & ~3ull);
+		at = next;
 	}
 }
-
-/* ----------------------------------------------------------------------------------------
- * witnesses */
-
-/* How many vCPUs' page tables share the kernel's half with init_mm's; `of`: how many are known. */
-static unsigned int agreeing_vcpus(struct vmi_walk *w, unsigned int *of)
-{
-	const struct vmi_target *t = w->guest->target;
-	unsigned int agree = 0;
-	uint64_t ours;
-
-	*of = 0;
-	/* The last entry maps the image; the accessed bit may differ. */
-	if (vmi_read_phys(w, w->guest->pgd + 511 * 8, &ours, 8))
-		return 0;
-	for (size_t i = 0; i < t->n_vcpus; i++) {
-		uint64_t theirs;
-
-		if (!(t->vcpus[i].known & VMI_REG_CR) || !(t->vcpus[i].cr3 & PTE_ADDR))
-			continue;
-		++*of;
-		if (!vmi_read_phys(w, (t->vcpus[i].cr3 & PTE_ADDR & ~(uint64_t)PAGE) + 511 * 8,
-				   &theirs, 8) &&
-		    !((ours ^ theirs) & PTE_ADDR))
-			agree++;
-	}
-	return agree;
-}
-
-/* init_mm's page table maps the image to where it was found, and the direct map is one. */
-static bool page_table_agrees(struct vmi_walk *w)
-{
-	struct vmi_guest *g = w->guest;
-	uint64_t gpa, left;
-
-	return !vmi_translate(w, g->pgd, g->text, &gpa, &left, NULL) &&
-	       gpa == g->text - START_KERNEL_MAP + g->phys_base &&
-	       !vmi_translate(w, g->pgd, vmi_phys_to_virt(g, g->pgd), &gpa, &left, NULL) &&
-	       gpa == g->pgd;
-}
-
-/* The first task: "swapper" or "swapper/0", pid 0, its own parent. */
-static bool init_task_agrees(struct vmi_walk *w)
-{
-	struct vmi_field comm, pid, parent;
-	uint64_t task = vmi_sym(w->guest, "init_task"), v;
-	char name[16];
-
-	return task && !vmi_field(w->guest, "task_struct.comm", &comm) &&
-	       !vmi_field(w->guest, "task_struct.pid", &pid) &&
-	       !vmi_field(w->guest, "task_struct.real_parent", &parent) &&
-	       vmi_text_field(w, task, &comm, name, sizeof(name)) > 0 &&
-	       (!strcmp(name, "swapper") || !strcmp(name, "swapper/0")) &&
-	       !vmi_get(w, task, &pid, &v) && !v && !vmi_get(w, task, &parent, &v) && v == task;
-}
-
-/* -------------------------------------------------------------------------------------------
- * opening */
 
 static int load_types(struct vmi_walk *w)
 {
@@ -353,137 +204,432 @@ static int load_types(struct vmi_walk *w)
 	void *blob;
 	int err;
 
-	if (!start || end <= start || end - start > BTF_MAX)
+	if (!start || end <= start)
 		return -ENOENT;
+	if (end - start > VMI_BTF_MAX)
+		return -E2BIG;
 	blob = malloc(end - start);
 	if (!blob)
 		return -ENOMEM;
 	err = vmi_read(w, start, blob, end - start);
-	if (!err)
-		err = vmi_types_open(&g->types, blob, end - start, NULL);
-	free(blob);
-	return err;
-}
-
-static void missing(struct vmi_guest *g, enum vmi_level level, const char *what)
-{
-	g->level = level;
-	if (level == VMI_LEVEL_MEMORY)
-		snprintf(g->missing, sizeof(g->missing), "%s; only memory_map and vcpus are of use",
-			 what);
+	if (err)
+		free(blob);
 	else
-		snprintf(g->missing, sizeof(g->missing), "found %.100s, but %s",
-			 g->release[0] ? g->release : "a Linux", what);
+		err = vmi_types_adopt(&g->types, blob, end - start, NULL);
+	if (err)
+		return err;
+	g->page_struct = vmi_types_size(g->types, "page");
+	if (g->page_struct > PAGE_STRUCT_MAX)
+		g->page_struct = 0;
+	return 0;
 }
 
-/* Symbols, layout, types, witnesses: as far as it goes. -ENOMEM or 0. */
-static int understand(struct vmi_walk *w, const struct image *im, const char *info)
+/* ------------------------------------------------------------------------------------ witnesses */
+
+/* Of how many vCPUs are page tables known, and how many of them use one in long mode? */
+static void count_vcpus(const struct vmi_target *t, unsigned int *known, unsigned int *paging)
+{
+	*known = *paging = 0;
+	for (size_t i = 0; i < t->n_vcpus; i++) {
+		*known += (t->vcpus[i].known & VMI_REG_CR) != 0;
+		*paging += vmi_vcpu_pages(&t->vcpus[i]);
+	}
+}
+
+/* How many vCPUs share the kernel's part of init_mm's page table? */
+static unsigned int agreeing_vcpus(struct vmi_walk *w)
+{
+	const struct vmi_target *t = w->guest->target;
+	unsigned int agree = 0;
+
+	for (size_t i = 0; i < t->n_vcpus; i++)
+		if (vmi_vcpu_pages(&t->vcpus[i]) &&
+		    vmi_image_shared(w, &t->vcpus[i], w->guest->pgd))
+			agree++;
+	return agree;
+}
+
+/* init_mm's page table maps the image to where it was found, and itself in the direct map. */
+static bool page_table_agrees(struct vmi_walk *w)
 {
 	struct vmi_guest *g = w->guest;
-	struct vmi_kallsyms at;
-	unsigned int agree, of;
-	char why[160] = "", text[512];
 	uint64_t gpa, left;
+
+	return !vmi_translate(w, g->pgd, g->text, &gpa, &left, NULL) && gpa == gpa_of_image(g) &&
+	       !vmi_translate(w, g->pgd, vmi_phys_to_virt(g, g->pgd), &gpa, &left, NULL) &&
+	       gpa == g->pgd;
+}
+
+static bool is_swapper(const char *comm)
+{
+	return !strcmp(comm, "swapper") || !strcmp(comm, "swapper/0");
+}
+
+/* The first task, without types: its name is somewhere in it. */
+static bool init_task_named(struct vmi_walk *w, uint64_t task)
+{
+	char *buf = calloc(1, TASK_MAX);
+	bool found = false;
+
+	/* How large it is, is not known: as much as can be read. */
+	for (size_t n = 0; buf && n < TASK_MAX; n += PAGE / 4)
+		if (vmi_read(w, task + n, buf + n, PAGE / 4))
+			break;
+	for (char *p = buf; buf && (p = memmem(p, (size_t)(buf + TASK_MAX - 16 - p), "swapper", 7));
+	     p++)
+		if (is_swapper(p))
+			found = true;
+	free(buf);
+	return found;
+}
+
+/*
+ * The first task by its types: pid 0, its own parent, and at the head of the list of all tasks,
+ * which leads to init and back.
+ */
+static bool init_task_agrees(struct vmi_walk *w)
+{
+	static const char *const paths[] = { "task_struct.comm", "task_struct.pid",
+					     "task_struct.real_parent", "task_struct.tasks.next",
+					     "task_struct.tasks.prev" };
+	enum { COMM, PID, PARENT, NEXT, PREV, FIELDS };
+	uint64_t task = vmi_sym(w->guest, "init_task"), head, next, v;
+	struct vmi_field f[FIELDS];
+	char name[16];
+
+	if (!task || !w->guest->types || vmi_types_fields(w->guest->types, paths, f, FIELDS))
+		return false;
+	if (vmi_text_field(w, task, &f[COMM], name, sizeof(name)) <= 0 || !is_swapper(name))
+		return false;
+	if (vmi_get(w, task, &f[PID], &v) || v || vmi_get(w, task, &f[PARENT], &v) || v != task)
+		return false;
+	head = task + f[NEXT].offset;
+	return !vmi_get(w, task, &f[NEXT], &next) &&
+	       !vmi_get(w, next - f[NEXT].offset, &f[PREV], &v) && v == head;
+}
+
+/* -------------------------------------------------------------------------------------- opening */
+
+static const char *const froms[] = {
+	[VMI_IMAGE_VCPU] = "a vCPU's page table",
+	[VMI_IMAGE_NOTE] = "VMCOREINFO",
+	[VMI_IMAGE_TRAMPOLINE] = "the page table that CPUs are started with",
+	[VMI_IMAGE_SCAN] = "a page that looks like VMCOREINFO",
+};
+
+struct opening {
+	struct vmi_target *target;
+	struct vmi_mem *mem;
+	struct vmi_walk *w;
+	struct vmi_guest *best; /* the most that was understood */
+	int err;
+};
+
+static int __attribute__((format(printf, 3, 4)))
+falls_short(struct vmi_guest *g, enum vmi_level level, const char *fmt, ...)
+{
+	va_list ap;
+	int n = 0;
+
+	g->level = level;
+	if (level > VMI_LEVEL_MEMORY)
+		n = snprintf(g->missing, sizeof(g->missing), "found Linux %s, but ", g->release);
+	va_start(ap, fmt);
+	vsnprintf(g->missing + n, sizeof(g->missing) - (size_t)n, fmt, ap);
+	va_end(ap);
+	return 0;
+}
+
+static int no_symbols(struct vmi_walk *w, const struct vmi_image *im, const char *why)
+{
+	struct vmi_guest *g = w->guest;
+
+	search_banner(w, im);
+	if (g->banner[0])
+		return falls_short(
+			g, VMI_LEVEL_BANNER,
+			"not its symbols: %s; only kernel_info, memory_map and vcpus work", why);
+	return falls_short(
+		g, VMI_LEVEL_MEMORY,
+		"a kernel is mapped at 0x%" PRIx64
+		", but it is no Linux that is known here (%s, no banner); only memory_map and "
+		"vcpus work",
+		im->start, why);
+}
+
+static int open_symbols(struct vmi_walk *w, const struct vmi_image *im, char *why, size_t size)
+{
+	const char *info = w->guest->target->vmcoreinfo;
+	struct vmi_kallsyms at = { 0 };
+	const struct {
+		const char *key;
+		uint64_t *to;
+	} keys[] = {
+		{ "SYMBOL(kallsyms_names)=", &at.names },
+		{ "SYMBOL(kallsyms_num_syms)=", &at.num_syms },
+		{ "SYMBOL(kallsyms_token_table)=", &at.token_table },
+		{ "SYMBOL(kallsyms_token_index)=", &at.token_index },
+		{ "SYMBOL(kallsyms_offsets)=", &at.offsets },
+		{ "SYMBOL(kallsyms_relative_base)=", &at.relative_base },
+	};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		vmi_info_number(info, keys[i].key, 16, keys[i].to);
+	return vmi_symbols_open(&w->guest->symbols, w, &at, im->start, im->end, why, size);
+}
+
+static void read_image(struct vmi_walk *w)
+{
+	struct vmi_guest *g = w->guest;
+	uint64_t text = vmi_sym(g, "_text"), end = vmi_sym(g, "_end");
+	/* Named swapper_pg_dir in the sources (arch/x86/include/asm/pgtable_64.h). */
+	uint64_t pgd = vmi_sym(g, "init_top_pgt");
+	char banner[sizeof(g->banner)];
+
+	if (vmi_text(w, vmi_sym(g, "linux_banner"), banner, sizeof(banner)) > 0)
+		take_banner(g, banner);
+	if (text)
+		g->text = text;
+	if (end > text)
+		g->image_end = end;
+	if (pgd)
+		g->pgd = pgd - VMI_START_KERNEL_MAP + g->phys_base;
+	find_layout(w);
+	find_kaslr_offset(w);
+	find_build_id(w);
+}
+
+/* The witnesses that need no types: does this kernel run, or is it a copy of one? Says why not. */
+static bool runs(struct vmi_walk *w)
+{
+	struct vmi_guest *g = w->guest;
+	unsigned int known, paging;
+
+	if (!page_table_agrees(w)) {
+		falls_short(g, VMI_LEVEL_BANNER,
+			    "its own page table does not map it to gpa 0x%" PRIx64 ", where it was "
+			    "found: a copy of a kernel, not one that runs",
+			    gpa_of_image(g));
+		return false;
+	}
+	count_vcpus(g->target, &known, &paging);
+	if (known && !agreeing_vcpus(w)) {
+		falls_short(g, VMI_LEVEL_BANNER,
+			    "none of %u vCPUs uses its page tables (%u have paging on): a copy of a "
+			    "kernel, one that ran before a reset, or one that runs a guest itself",
+			    known, paging);
+		return false;
+	}
+	return true;
+}
+
+static void say_evidence(struct vmi_walk *w, const struct vmi_image *im)
+{
+	struct vmi_guest *g = w->guest;
+	unsigned int known, paging;
+	char shared[64] = "no registers are known";
+
+	count_vcpus(g->target, &known, &paging);
+	if (known)
+		snprintf(shared, sizeof(shared), "%u of %u vCPUs share its page tables",
+			 agreeing_vcpus(w), known);
+	snprintf(g->evidence, sizeof(g->evidence),
+		 "found by %s; init_mm's page table maps the image to where it was found, and the "
+		 "direct map; init_task is the first task by its types; %s; kallsyms: %s",
+		 froms[im->from], shared, vmi_symbols_layout(g->symbols));
+}
+
+static const char *without_types(int err)
+{
+	switch (err) {
+	case -ENOENT:
+		return "it has no BTF (CONFIG_DEBUG_INFO_BTF is off)";
+	case -E2BIG:
+		return "its BTF is larger than 64 MiB";
+	default:
+		return "its BTF is damaged or cannot be read";
+	}
+}
+
+/* As far as it goes; 0 or -ENOMEM. */
+static int understand(struct vmi_walk *w, const struct vmi_image *im)
+{
+	struct vmi_guest *g = w->guest;
+	char why[160] = "";
 	int err;
 
+	g->la57 = im->la57;
 	g->pgd = im->pgd;
 	g->text = im->start;
 	g->image_end = im->end;
-	vmi_translate(w, g->pgd, g->text, &gpa, &left, NULL);
-	g->phys_base = gpa - (g->text - START_KERNEL_MAP);
-	info_kallsyms(info, &at);
-	err = vmi_symbols_open(&g->symbols, w, &at, im->start, im->end, why, sizeof(why));
+	g->phys_base = im->phys_base;
+	err = open_symbols(w, im, why, sizeof(why));
 	if (err == -ENOMEM)
 		return err;
-	if (err) {
-		search_banner(w, im);
-		missing(g, g->banner[0] ? VMI_LEVEL_BANNER : VMI_LEVEL_MEMORY,
-			g->banner[0] ? "its symbols (kallsyms) were not"
-				     : "a kernel's image is mapped, but it is no Linux that is "
-				       "known here");
+	if (err)
+		return no_symbols(w, im, *why ? why : "its tables could not be read");
+	read_image(w);
+	if (!runs(w))
 		return 0;
-	}
-	if (vmi_text(w, vmi_sym(g, "linux_banner"), text, sizeof(text)) > 0)
-		take_banner(g, text);
-	if (vmi_sym(g, "_text"))
-		g->text = vmi_sym(g, "_text");
-	if (vmi_sym(g, "_end"))
-		g->image_end = vmi_sym(g, "_end");
-	if (vmi_sym(g, "init_top_pgt"))
-		g->pgd = vmi_sym(g, "init_top_pgt") - START_KERNEL_MAP + g->phys_base;
-	find_layout(w);
-	find_build_id(w);
-	if (!page_table_agrees(w)) {
-		missing(g, VMI_LEVEL_BANNER,
-			"its own page table does not map it where it was found");
-		return 0;
-	}
-	agree = agreeing_vcpus(w, &of);
-	if (of && !agree) {
-		missing(g, VMI_LEVEL_BANNER, "no vCPU uses its page tables: it may be a decoy");
-		return 0;
-	}
+	if (!vmi_sym(g, "init_task"))
+		return falls_short(g, VMI_LEVEL_SYMBOLS,
+				   "its kallsyms name functions only (CONFIG_KALLSYMS_ALL is off): "
+				   "tables that start from the kernel's data stay closed");
 	err = load_types(w);
 	if (err == -ENOMEM)
 		return err;
-	if (err) {
-		missing(g, VMI_LEVEL_SYMBOLS,
-			err == -ENOENT ? "its kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"
-				       : "its BTF is damaged");
-		return 0;
-	}
-	if (!init_task_agrees(w)) {
+	if (!init_task_agrees(w) && (g->types || !init_task_named(w, vmi_sym(g, "init_task"))))
+		return falls_short(g, VMI_LEVEL_BANNER,
+				   "its init_task is no first task of a Linux: a copy of a kernel, "
+				   "or types that are not its own");
+	if (err)
+		return falls_short(g, VMI_LEVEL_SYMBOLS,
+				   "%s: tables that need to know its structs stay closed",
+				   without_types(err));
+	g->level = VMI_LEVEL_TYPES;
+	say_evidence(w, im);
+	return 0;
+}
+
+/* What was loaded on the way to a level that was not reached. */
+static void drop_above(struct vmi_guest *g, enum vmi_level level)
+{
+	if (level < VMI_LEVEL_TYPES) {
 		vmi_types_close(g->types);
 		g->types = NULL;
-		missing(g, VMI_LEVEL_SYMBOLS,
-			"its first task is none by its types: these are a decoy");
-		return 0;
 	}
-	g->level = VMI_LEVEL_TYPES;
-	snprintf(g->evidence, sizeof(g->evidence),
-		 "init_mm's page table maps the image to where it was found; init_task is the idle "
-		 "task "
-		 "by its types; page tables of %u of %u vCPUs share the kernel's half; kallsyms: "
-		 "%.150s",
-		 agree, of, vmi_symbols_layout(g->symbols));
-	return 0;
+	if (level < VMI_LEVEL_SYMBOLS) {
+		vmi_symbols_close(g->symbols);
+		g->symbols = NULL;
+	}
+}
+
+/*
+ * What a scan found, a process may have made up, page tables and all. If two pass, which one runs
+ * cannot be told.
+ */
+static bool ambiguous(struct opening *o, const struct vmi_guest *g, const struct vmi_image *im)
+{
+	if (im->from != VMI_IMAGE_SCAN || !o->best || o->best->level < VMI_LEVEL_SYMBOLS ||
+	    g->level < VMI_LEVEL_SYMBOLS)
+		return false;
+	falls_short(o->best, VMI_LEVEL_BANNER,
+		    "at gpa 0x%" PRIx64
+		    " is Linux %s too; without registers it cannot be told which of them runs",
+		    gpa_of_image(g), g->release);
+	o->best->evidence[0] = 0;
+	drop_above(o->best, VMI_LEVEL_BANNER);
+	return true;
+}
+
+static bool try_image(void *arg, const struct vmi_image *im)
+{
+	struct opening *o = arg;
+	struct vmi_guest *g = calloc(1, sizeof(*g)), *finder = o->w->guest;
+	bool done = true;
+
+	if (!g) {
+		o->err = -ENOMEM;
+		return true;
+	}
+	g->target = o->target;
+	g->mem = o->mem;
+	g->cpus = 1;
+	o->w->guest = g;
+	o->err = understand(o->w, im);
+	o->w->guest = finder;
+	drop_above(g, g->level);
+	if (!o->err && !ambiguous(o, g, im)) {
+		if (!o->best || g->level > o->best->level) {
+			struct vmi_guest *worse = o->best;
+
+			o->best = g;
+			g = worse;
+		}
+		/* A page anywhere is not believed before all others were seen. */
+		done = o->best->level >= VMI_LEVEL_SYMBOLS && im->from != VMI_IMAGE_SCAN;
+	}
+	vmi_guest_close(g);
+	return done;
+}
+
+/* A vCPU that enters its kernel where Windows keeps it, and Linux never. */
+static const struct vmi_vcpu *vcpu_of_windows(const struct vmi_target *t)
+{
+	for (size_t i = 0; i < t->n_vcpus; i++)
+		if (t->vcpus[i].known & VMI_REG_LSTAR && t->vcpus[i].lstar >> 40 == 0xfffff8)
+			return &t->vcpus[i];
+	return NULL;
+}
+
+/* No image of a Linux was found: what can be said instead? */
+static void say_nothing_found(struct vmi_guest *g)
+{
+	static const char rest[] = "only memory_map and vcpus work";
+	const struct vmi_vcpu *windows = vcpu_of_windows(g->target);
+	unsigned int known, paging;
+
+	count_vcpus(g->target, &known, &paging);
+	if (windows) {
+		falls_short(g, VMI_LEVEL_MEMORY,
+			    "vCPU %d enters its kernel at 0x%" PRIx64
+			    " (LSTAR), where Windows keeps it: Windows guests are out of scope; %s",
+			    windows->id, windows->lstar, rest);
+		return;
+	}
+	if (known && !paging)
+		falls_short(
+			g, VMI_LEVEL_MEMORY,
+			"no vCPU is in long mode with paging on: the guest is in its firmware or "
+			"boot loader, or runs a 32-bit system; %s",
+			rest);
+	else if (paging)
+		falls_short(
+			g, VMI_LEVEL_MEMORY,
+			"no page table of a vCPU maps a kernel where Linux has it: a boot "
+			"loader, or another system; %s",
+			rest);
+	else
+		falls_short(
+			g, VMI_LEVEL_MEMORY,
+			"no registers are known, and memory holds neither the page table that "
+			"Linux starts CPUs with nor a VMCOREINFO; %s",
+			rest);
 }
 
 int vmi_guest_open(struct vmi_guest **out, struct vmi_target *t, struct vmi_mem *mem,
 		   struct vmi_error *err)
 {
-	struct vmi_guest *g = calloc(1, sizeof(*g));
+	struct vmi_guest *empty = calloc(1, sizeof(*empty));
 	struct vmi_walk *w = malloc(sizeof(*w));
-	struct image im;
-	int ret = 0;
+	struct opening o = { .target = t, .mem = mem, .w = w, .err = -ENOMEM };
 
 	*out = NULL;
 	err->text[0] = 0;
-	if (!g || !w) {
-		free(g);
-		free(w);
-		snprintf(err->text, sizeof(err->text), "no memory");
-		return -ENOMEM;
+	if (empty && w) {
+		empty->target = t;
+		empty->mem = mem;
+		empty->cpus = 1;
+		vmi_walk_start(w, empty, &find_budget);
+		o.err = 0;
+		vmi_image_find(w, try_image, &o);
 	}
-	g->target = t;
-	g->mem = mem;
-	g->cpus = 1;
-	vmi_walk_start(w, g, &find_budget);
-	if (image_of_vcpus(w, &im) || image_of_info(w, t->vmcoreinfo, &im) || image_of_scan(w, &im))
-		ret = understand(w, &im, t->vmcoreinfo);
-	else
-		missing(g, VMI_LEVEL_MEMORY,
-			"no Linux kernel was found in this guest's memory (other systems, Windows "
-			"among them, are not supported)");
-	free(w);
-	if (ret) {
+	if (o.err) {
 		snprintf(err->text, sizeof(err->text),
-			 "no memory for the guest's symbols and types");
-		vmi_guest_close(g);
-		return ret;
+			 "not enough memory for the symbols and types of the guest's kernel");
+		vmi_guest_close(o.best);
+	} else if (o.best && (o.best->level > VMI_LEVEL_MEMORY || !vcpu_of_windows(t))) {
+		*out = o.best;
+	} else {
+		vmi_guest_close(o.best);
+		empty->la57 = false;
+		say_nothing_found(empty);
+		*out = empty;
+		empty = NULL;
 	}
-	*out = g;
-	return 0;
+	free(empty);
+	free(w);
+	return o.err;
 }
 
 void vmi_guest_close(struct vmi_guest *g)

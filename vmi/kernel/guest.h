@@ -42,6 +42,7 @@ struct vmi_guest {
 	uint64_t kaslr_offset;
 	uint64_t page_offset; /* gva of the direct map of gpa 0 (page_offset_base) */
 	uint64_t vmalloc_start, vmemmap_start; /* 0 = not known */
+	uint32_t page_struct; /* bytes of a struct page; 0 = not known */
 	unsigned int cpus; /* nr_cpu_ids as the guest has it, at most 8192 */
 
 	struct vmi_symbols *symbols; /* from level SYMBOLS on */

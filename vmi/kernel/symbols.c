@@ -4,24 +4,23 @@
  * 5.10 to 7.x. All tables are in .rodata, one behind the other:
  *
  *	to 6.1	offsets, relative_base, num_syms, names, markers, token_table, token_index
- *	6.2	offsets, relative_base, num_syms, names, markers, seqs_of_names, token_table, token_index
- *	6.4	num_syms, names, markers, token_table, token_index, offsets, relative_base, seqs_of_names
- *	7.0	as 6.4 without relative_base; aligned to 4 bytes instead of 8
+ *	6.2	offsets, relative_base, num_syms, names, markers, seqs_of_names, token_table,
+ *token_index 6.4	num_syms, names, markers, token_table, token_index, offsets, relative_base,
+ *seqs_of_names 7.0	as 6.4 without relative_base; aligned to 4 bytes instead of 8
  *
- * names: for each symbol a length (one byte; from 6.1 on two where bit 7 is set) and so many tokens;
- * each token stands for a text of token_table, which starts at token_index[token]. The first
+ * names: for each symbol a length (one byte; from 6.1 on two where bit 7 is set) and so many
+ *tokens; each token stands for a text of token_table, which starts at token_index[token]. The first
  * character of the whole is the symbol's type. markers[i] is where symbol 256 * i starts in names:
  * that it agrees with what was counted is how the tables are told from noise, and one encoding of
  * lengths from the other.
  *
  * An address is one of:
  *	relative_base + offset			6.15 on, and without SMP before
- *	offset, if >= 0, else relative_base - 1 - offset	(x86-64 with SMP before: per-CPU symbols
- *						are absolute)
- *	the address of the offset + offset	7.0 on
- *	the word itself				where CONFIG_KALLSYMS_BASE_RELATIVE was off (to 6.10)
- * None is believed by its place: that linux_banner's address holds a banner and _text is the image's
- * start decides.
+ *	offset, if >= 0, else relative_base - 1 - offset	(x86-64 with SMP before: per-CPU
+ *symbols are absolute) the address of the offset + offset	7.0 on
+ *	the word itself				where CONFIG_KALLSYMS_BASE_RELATIVE was off
+ *(to 6.10) None is believed by its place: that linux_banner's address holds a banner and _text is
+ *the image's start decides.
  */
 #include "internal.h"
 
@@ -59,7 +58,7 @@ struct decoder {
 	uint64_t text, end; /* of the image */
 	uint64_t token_table, token_index, num_syms, names; /* gvas */
 	uint32_t n;
-	bool big; /* lengths of two bytes */
+	bool big; /* lengths may have two bytes, and some have */
 	uint64_t chars; /* of all names, with their NULs, without types */
 	struct token tokens[TOKENS];
 	char token_bytes[TOKENS_BYTES + NAME_MAX_LEN];
@@ -99,7 +98,7 @@ static int give_up(struct decoder *d, const char *why)
 	return -ENOENT;
 }
 
-/* ------------------------------------------------------------------------------------ token table */
+/* ---------------------------------------------------------------------------------- token table */
 
 /*
  * Characters that names hold stand for themselves in the token table, and all digits do: ten texts
@@ -122,7 +121,8 @@ static const unsigned char *find_digits(const unsigned char *buf, size_t from, s
 
 		if (!digits_in(u64(buf + i)))
 			continue;
-		found = memmem(buf + start, len - start < 64 ? len - start : 64, digits, sizeof(digits));
+		found = memmem(buf + start, len - start < 64 ? len - start : 64, digits,
+			       sizeof(digits));
 		if (found)
 			return found;
 	}
@@ -207,7 +207,7 @@ static int find_tokens_in(struct decoder *d, unsigned char *buf, uint64_t from, 
 	return -ENOENT;
 }
 
-/* Is it rodata: neither writable nor executable? Or, if `all`, is it mapped? Sets how much of it. */
+/* Neither writable nor executable? Or, if `all`, mapped? Sets how many bytes are of one kind. */
 static bool is_rodata(struct decoder *d, uint64_t gva, bool all, uint64_t *left)
 {
 	uint64_t gpa, flags;
@@ -251,7 +251,7 @@ static int locate_tokens(struct decoder *d, const struct vmi_kallsyms *at)
 	return err == -ENOENT ? find_tokens(d, true) : err;
 }
 
-/* ------------------------------------------------------------------------------------------ names */
+/* ---------------------------------------------------------------------------------------- names */
 
 /* Makes [from, token_table) available in d->copy. */
 static int copy_tables(struct decoder *d, uint64_t from)
@@ -291,7 +291,8 @@ static bool check_markers(const struct decoder *d, const uint32_t *markers, size
 	for (unsigned int align = 4; align <= 8; align += 4) {
 		size_t at = align_up(d->copy_gva + names_end, align) - d->copy_gva;
 
-		if (at <= d->copied && bytes <= d->copied - at && !memcmp(d->copy + at, markers, bytes))
+		if (at <= d->copied && bytes <= d->copied - at &&
+		    !memcmp(d->copy + at, markers, bytes))
 			return true;
 	}
 	return false;
@@ -304,7 +305,7 @@ static bool names_at(struct decoder *d, uint64_t gva, uint32_t n, bool big)
 	const unsigned char *names, *p, *end = d->copy + d->copied;
 	uint32_t *markers, i;
 	uint64_t chars = 0;
-	bool good;
+	bool two = false, good;
 
 	if (n < SYMBOLS_MIN || n > max || gva < d->copy_gva || gva - d->copy_gva >= d->copied)
 		return false;
@@ -317,6 +318,7 @@ static bool names_at(struct decoder *d, uint64_t gva, uint32_t n, bool big)
 
 		if (i % 256 == 0)
 			markers[i / 256] = (uint32_t)(p - names);
+		two |= big && p < end && *p & 0x80;
 		len = name_length(&p, end, big);
 		if (!len || len > NAME_MAX_LEN)
 			break;
@@ -333,7 +335,7 @@ static bool names_at(struct decoder *d, uint64_t gva, uint32_t n, bool big)
 	if (!good)
 		return false;
 	d->names = gva;
-	d->big = big;
+	d->big = two;
 	d->chars = chars;
 	return true;
 }
@@ -394,7 +396,8 @@ static int names_by_markers(struct decoder *d)
 /* In layouts up to 6.3, num_syms follows relative_base, which is the image's start. */
 static int names_by_base(struct decoder *d)
 {
-	uint64_t from = d->token_table - d->text > TABLES_MAX ? d->token_table - TABLES_MAX : d->text;
+	uint64_t from = d->token_table - d->text > TABLES_MAX ? d->token_table - TABLES_MAX
+							      : d->text;
 	int err = copy_tables(d, align_up(from, 8));
 
 	/* Parts before the tables may not be there; rodata before them is, and larger. */
@@ -486,7 +489,8 @@ static int decode_names(struct decoder *d)
 		s->symbols[i].name = to + 1;
 		to = expand(d, p, len, to);
 		s->symbols[i].type = s->symbols[i].name[-1];
-		s->next[i] = hash_of(s->symbols[i].name, (size_t)(to - s->symbols[i].name)) & s->mask;
+		s->next[i] = hash_of(s->symbols[i].name, (size_t)(to - s->symbols[i].name)) &
+			     s->mask;
 		*to++ = 0;
 		p += len;
 	}
@@ -511,7 +515,7 @@ static const struct vmi_symbol *by_name(const struct vmi_symbols *s, const char 
 	return NULL;
 }
 
-/* -------------------------------------------------------------------------------------- addresses */
+/* ------------------------------------------------------------------------------------ addresses */
 
 enum encoding { RELATIVE, PERCPU_ABSOLUTE, PLACE_RELATIVE, ABSOLUTE };
 
@@ -531,7 +535,8 @@ struct way {
 
 static uint64_t address(const struct way *way, const void *words, uint32_t i)
 {
-	int64_t offset = way->encoding == ABSOLUTE ? 0 : (int32_t)u32((const char *)words + 4 * (size_t)i);
+	int64_t offset =
+		way->encoding == ABSOLUTE ? 0 : (int32_t)u32((const char *)words + 4 * (size_t)i);
 
 	switch (way->encoding) {
 	case RELATIVE:
@@ -663,7 +668,7 @@ static bool try_before(struct decoder *d)
 	return try_way(d, &way);
 }
 
-/* ---------------------------------------------------------------------------------------- the door */
+/* ------------------------------------------------------------------------------------- the door */
 
 static int decode(struct decoder *d, const struct vmi_kallsyms *at)
 {
@@ -673,15 +678,17 @@ static int decode(struct decoder *d, const struct vmi_kallsyms *at)
 		return err == -ENOENT ? give_up(d, "no kallsyms token table in the image") : err;
 	err = locate_names(d, at);
 	if (err)
-		return err == -ENOENT || err == -EFAULT ?
-			       give_up(d, "a kallsyms token table, but no names that its markers agree with") :
-			       err;
+		return err == -ENOENT || err == -EFAULT
+			       ? give_up(d, "a kallsyms token table, but no names that its markers "
+					    "agree with")
+			       : err;
 	err = decode_names(d);
 	if (err)
 		return err;
 	if (!try_named(d, at) && !try_behind(d) && !try_before(d))
-		return give_up(d, "kallsyms names, but no addresses that put _text at the image's start "
-				  "and linux_banner on a banner");
+		return give_up(
+			d, "kallsyms names, but no addresses that put _text at the image's start "
+			   "and linux_banner on a banner");
 	return 0;
 }
 

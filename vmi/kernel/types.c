@@ -61,12 +61,15 @@ static const struct layout {
 	bool known;
 	unsigned char fixed, each;
 } layouts[KINDS] = {
-	[K_INT] = { true, 4, 0 },     [K_PTR] = { true, 0, 0 },      [K_ARRAY] = { true, 12, 0 },
-	[K_STRUCT] = { true, 0, 12 }, [K_UNION] = { true, 0, 12 },   [K_ENUM] = { true, 0, 8 },
-	[K_FWD] = { true, 0, 0 },     [K_TYPEDEF] = { true, 0, 0 },  [K_VOLATILE] = { true, 0, 0 },
-	[K_CONST] = { true, 0, 0 },   [K_RESTRICT] = { true, 0, 0 }, [K_FUNC] = { true, 0, 0 },
-	[K_FUNC_PROTO] = { true, 0, 8 }, [K_VAR] = { true, 4, 0 },   [K_DATASEC] = { true, 0, 12 },
-	[K_FLOAT] = { true, 0, 0 },   [K_DECL_TAG] = { true, 4, 0 }, [K_TYPE_TAG] = { true, 0, 0 },
+	[K_INT] = { true, 4, 0 },	 [K_PTR] = { true, 0, 0 },
+	[K_ARRAY] = { true, 12, 0 },	 [K_STRUCT] = { true, 0, 12 },
+	[K_UNION] = { true, 0, 12 },	 [K_ENUM] = { true, 0, 8 },
+	[K_FWD] = { true, 0, 0 },	 [K_TYPEDEF] = { true, 0, 0 },
+	[K_VOLATILE] = { true, 0, 0 },	 [K_CONST] = { true, 0, 0 },
+	[K_RESTRICT] = { true, 0, 0 },	 [K_FUNC] = { true, 0, 0 },
+	[K_FUNC_PROTO] = { true, 0, 8 }, [K_VAR] = { true, 4, 0 },
+	[K_DATASEC] = { true, 0, 12 },	 [K_FLOAT] = { true, 0, 0 },
+	[K_DECL_TAG] = { true, 4, 0 },	 [K_TYPE_TAG] = { true, 0, 0 },
 	[K_ENUM64] = { true, 0, 12 },
 };
 
@@ -83,7 +86,7 @@ struct memory {
 	/* Enumerators by name, made when the first is asked for without its enum. */
 	struct enumerator {
 		uint32_t id, nth, next;
-	} *enumerators;
+	} * enumerators;
 	uint32_t *buckets, mask;
 };
 
@@ -132,7 +135,7 @@ static uint64_t hash_of(const char *s, size_t len)
 	return h ^ h >> 29;
 }
 
-/* --------------------------------------------------------------------- references, all checked */
+/* ---------------------------------------------------------------------- references, all checked */
 
 static const char *string(const struct vmi_types *t, uint32_t offset)
 {
@@ -212,11 +215,11 @@ static uint32_t size_of(const struct vmi_types *t, uint32_t id)
 	return 0;
 }
 
-/* --------------------------------------------------------------------------------------- opening */
+/* -------------------------------------------------------------------------------------- opening */
 
 /*
- * From Linux 7 on, the header may be followed by what `layouts` says, so that kinds unknown here can
- * be passed over.
+ * From Linux 7 on, the header may be followed by what `layouts` says, so that kinds unknown here
+ * can be passed over.
  */
 struct sections {
 	const unsigned char *layout;
@@ -262,7 +265,8 @@ static uint64_t record(const struct sections *s, const struct type *type, uint32
 	uint64_t bytes = 12;
 
 	if (type->kind < KINDS && layouts[type->kind].known)
-		bytes += layouts[type->kind].fixed + (uint64_t)type->vlen * layouts[type->kind].each;
+		bytes +=
+			layouts[type->kind].fixed + (uint64_t)type->vlen * layouts[type->kind].each;
 	else if (type->kind && type->kind < s->layouts)
 		bytes += s->layout[4 * type->kind] +
 			 (uint64_t)type->vlen * s->layout[4 * type->kind + 1];
@@ -481,7 +485,7 @@ uint32_t vmi_types_count(const struct vmi_types *t)
 	return t->end - 1;
 }
 
-/* --------------------------------------------------------------------------------------- members */
+/* -------------------------------------------------------------------------------------- members */
 
 struct member {
 	uint32_t type;
@@ -491,8 +495,8 @@ struct member {
 };
 
 /*
- * Looks for a member in a struct and in its anonymous members. These wait on a stack: in which order
- * they are searched does not matter, C allows a name once.
+ * Looks for a member in a struct and in its anonymous members. These wait on a stack: in which
+ * order they are searched does not matter, C allows a name once.
  */
 static bool find_member(const struct vmi_types *t, const struct type *in, const char *name,
 			size_t len, struct member *out)
@@ -521,7 +525,8 @@ static bool find_member(const struct vmi_types *t, const struct type *in, const 
 				*out = (struct member){ u32(m + 4), base, offset, bits };
 				return true;
 			}
-			if (u32(m) || depth == NESTED_MAX || !strip(t, u32(m + 4), &stack[depth].type) ||
+			if (u32(m) || depth == NESTED_MAX ||
+			    !strip(t, u32(m + 4), &stack[depth].type) ||
 			    !is(&stack[depth].type, composites))
 				continue;
 			stack[depth++].base = base + offset;
@@ -712,7 +717,7 @@ int vmi_types_fields(const struct vmi_types *t, const char *const *paths, struct
 	return missing;
 }
 
-/* ----------------------------------------------------------------------------------------- enums */
+/* ---------------------------------------------------------------------------------------- enums */
 
 static uint32_t enumerator_name(const struct type *type, uint32_t nth)
 {
