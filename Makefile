@@ -186,6 +186,19 @@ $(B)/layout.h: $(LAYOUT_SRC)
 
 $(B)/userspace/lib/wire.o: $(B)/layout.h
 
+# The names of system calls by number, from the headers of this machine's libc.
+$(B)/syscalls.h:
+	$(call say,SYSCALLS)
+	@mkdir -p $(@D)
+	@for abi in 64 32; do \
+		echo "#define SYSCALLS_$$abi \\"; \
+		echo "#include <asm/unistd_$$abi.h>" | $(CC) -E -dM - | \
+			sed -n 's/^#define __NR_\([a-z_0-9]*\) \([0-9]*\)$$/	[\2] = "\1", \\/p'; \
+		echo; \
+	done > $@
+
+$(B)/vmi/tables/syscall_table.o: $(B)/syscalls.h
+
 $(B)/%.o: %.c
 	$(call say,CC)
 	@mkdir -p $(@D)

@@ -8,7 +8,8 @@
 	X(kernel_modules) \
 	X(kernel_symbols) \
 	X(memory_map) \
-	X(processes)
+	X(processes) \
+	X(syscall_table)
 
 #define DECLARE(name) extern const struct vmi_table vmi_table_##name;
 #define POINT(name)   &vmi_table_##name,

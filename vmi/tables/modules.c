@@ -143,7 +143,7 @@ int vmi_modules_start(struct vmi_modules *m, struct vmi_walk *w)
 
 bool vmi_modules_next(struct vmi_modules *m, struct vmi_module *out)
 {
-	uint64_t node;
+	uint64_t node, next;
 
 	while ((node = vmi_list_next(&m->list))) {
 		uint64_t gva = node - m->t.list.offset;
@@ -159,7 +159,8 @@ bool vmi_modules_next(struct vmi_modules *m, struct vmi_module *out)
 		if (out->state == VMI_MODULE_UNFORMED)
 			continue;
 		vmi_witness(m->w, gva + m->t.state.offset, 4, out->state);
-		vmi_witness(m->w, node, 8, vmi_val(m->w, gva, &m->t.list));
+		if (!vmi_ptr(m->w, node, &next))
+			vmi_witness(m->w, node, 8, next);
 		return true;
 	}
 	return false;
