@@ -2,14 +2,17 @@
 /* Guest physical memory: regions, their edges, and backings that go away. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -81,8 +84,6 @@ static void reads_across_regions(void **state)
 		size_t n;
 
 		assert_int_equal(vmi_mem_open(&m, r, 3, NULL, NULL), 0);
-		if (backings[b] == VMI_BACKING_MAP)
-			close(fd);
 		assert_int_equal(vmi_mem_bytes(m), 3 * PAGE);
 		v = vmi_mem_regions(m, &n);
 		assert_int_equal(n, 3);
@@ -111,8 +112,7 @@ static void reads_across_regions(void **state)
 		assert_int_equal(vmi_mem_read(m, 0x101000, buf, 1), -EFAULT);
 		assert_int_equal(vmi_mem_read(m, 0, buf, 1), -EFAULT);
 		vmi_mem_close(m);
-		if (backings[b] == VMI_BACKING_PREAD)
-			close(fd);
+		close(fd);
 	}
 }
 
@@ -267,6 +267,117 @@ static void survives_a_shrinking_file(void **state)
 	}
 }
 
+static long allocated_pages(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return (long)(st.st_blocks * 512 / PAGE);
+}
+
+/*
+ * A guest's memory that was never used stays unused when all of it is read; what is written later,
+ * into a page that was a hole when it was read, is seen.
+ */
+static void fills_no_holes(void **state)
+{
+	size_t pages = 5 * 512 + 3; /* some chunks and a bit */
+	int fd = memfd_create("test", MFD_CLOEXEC);
+	struct vmi_region r = { .gpa = 0,
+				.bytes = (pages - 1) * PAGE,
+				.backing = VMI_BACKING_MAP,
+				.fd = fd,
+				.offset = PAGE };
+	unsigned char *want = calloc(pages, PAGE), *got = malloc((pages - 1) * PAGE);
+	struct vmi_mem *m;
+	long before;
+
+	assert_int_equal(ftruncate(fd, (off_t)(pages * PAGE)), 0);
+	/* runs of one, two, three ... pages with as many holes between, and the last byte */
+	for (size_t i = 1, at = 1; at + 2 * i < pages; at += 2 * i, i++)
+		memset(want + at * PAGE, (int)i, i * PAGE);
+	want[pages * PAGE - 1] = 1;
+	for (size_t i = 0; i < pages; i++) {
+		if (want[i * PAGE + PAGE - 1])
+			assert_int_equal(pwrite(fd, want + i * PAGE, PAGE, (off_t)(i * PAGE)),
+					 PAGE);
+	}
+	before = allocated_pages(fd);
+	assert_int_equal(vmi_mem_open(&m, &r, 1, NULL, NULL), 0);
+	for (int pass = 0; pass < 2; pass++) {
+		memset(got, 0xaa, (pages - 1) * PAGE);
+		for (size_t at = 0; at < (pages - 1) * PAGE; at += 3000)
+			assert_int_equal(vmi_mem_read(m, at, got + at,
+						      (pages - 1) * PAGE - at < 3000
+							      ? (pages - 1) * PAGE - at
+							      : 3000),
+					 0);
+		assert_memory_equal(got, want + PAGE, (pages - 1) * PAGE);
+		assert_int_equal(vmi_mem_read(m, 0, got, (pages - 1) * PAGE), 0);
+		assert_memory_equal(got, want + PAGE, (pages - 1) * PAGE);
+	}
+	assert_int_equal(allocated_pages(fd), before);
+	for (size_t i = 1; i < pages; i++) {
+		want[i * PAGE + i % PAGE] = 0x5a;
+		assert_int_equal(pwrite(fd, "\x5a", 1, (off_t)(i * PAGE + i % PAGE)), 1);
+		assert_int_equal(vmi_mem_read(m, (i - 1) * PAGE, got, PAGE), 0);
+		assert_memory_equal(got, want + i * PAGE, PAGE);
+	}
+	vmi_mem_close(m);
+	close(fd);
+	free(want);
+	free(got);
+}
+
+/* The same for huge pages, which must not be taken from the guest's pool. */
+static void fills_no_huge_holes(void **state)
+{
+	const size_t huge = 2 << 20, all = 4 * huge;
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+	struct vmi_region r = { .gpa = 0x1000,
+				.bytes = all - 0x1000,
+				.backing = VMI_BACKING_MAP,
+				.fd = fd,
+				.offset = 0x1000 };
+	unsigned char *p, *got;
+	struct vmi_mem *m;
+	long before;
+
+	if (fd < 0 || ftruncate(fd, (off_t)all)) {
+		print_message("# skipped: no hugetlbfs in this kernel\n");
+		skip();
+	}
+	p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		print_message(
+			"# skipped: four free huge pages of 2 MiB are needed, vm.nr_hugepages\n");
+		close(fd);
+		skip();
+	}
+	for (size_t i = 0; i < huge; i++)
+		p[huge + i] = byte_at(i) | 1;
+	before = allocated_pages(fd);
+	assert_int_equal(before, huge / PAGE);
+	got = malloc(all);
+	assert_int_equal(vmi_mem_open(&m, &r, 1, NULL, NULL), 0);
+	for (int pass = 0; pass < 2; pass++) {
+		memset(got, 0xaa, all);
+		for (size_t at = PAGE; at < all; at += PAGE)
+			assert_int_equal(vmi_mem_read(m, at, got + at, PAGE), 0);
+		assert_zero(got + PAGE, huge - PAGE);
+		assert_memory_equal(got + huge, p + huge, huge);
+		assert_zero(got + 2 * huge, 2 * huge);
+	}
+	assert_int_equal(allocated_pages(fd), before);
+	p[2 * huge + 77] = 9;
+	assert_int_equal(vmi_mem_read(m, 2 * huge + 70, got, 8), 0);
+	assert_int_equal(got[7], 9);
+	vmi_mem_close(m);
+	munmap(p, all);
+	close(fd);
+	free(got);
+}
+
 /* A SIGBUS that is none of ours must do what it would have done: here, kill. */
 static int child_status(void (*fn)(void))
 {
@@ -368,6 +479,8 @@ int main(void)
 		cmocka_unit_test(refuses_too_many),
 		cmocka_unit_test(leaves_other_faults_alone),
 		cmocka_unit_test(survives_a_shrinking_file),
+		cmocka_unit_test(fills_no_holes),
+		cmocka_unit_test(fills_no_huge_holes),
 		cmocka_unit_test(survives_the_end_of_the_process),
 	};
 

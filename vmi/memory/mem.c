@@ -6,6 +6,11 @@
  * SIGBUS. The copy is therefore done behind a sigsetjmp() that saves no signal mask (so it makes no
  * system call), and the handler jumps back to it when, and only when, the address is one that this
  * thread is copying from. Any other SIGBUS goes where it would have gone without us.
+ *
+ * Loading from a mapped hole of a memfd or of hugetlbfs makes the kernel allocate the page, in the
+ * guest's name: looking at memory that a guest never used, or gave back through its balloon, would
+ * fill it. So a page is only read through the mapping once it is known to be there: lseek(SEEK_DATA)
+ * tells for whole extents, and where it does not, pread() does, which reads holes as zeros.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -23,10 +28,17 @@
 #define GPA_MAX	    (1ULL << 52) /* the widest MAXPHYADDR (SDM 4.1.4) */
 
 struct mapping {
-	const char *bytes; /* of the region's first byte */
-	void *base; /* what to munmap(), NULL = nothing */
+	const char *base; /* NULL = nothing is mapped */
 	size_t len;
+	uint64_t offset; /* in the file, of base */
+	uint64_t at; /* of the region's first byte, from base */
+	bool seeks; /* SEEK_DATA finds holes in this file */
+	uint64_t *present, *looked; /* bits of pages, and of chunks that were asked for */
 };
+
+#define PAGE	    4096u
+#define CHUNK	    (2u << 20)
+#define EXTENTS_MAX 64 /* that are looked for in a chunk */
 
 struct vmi_mem {
 	struct vmi_region *regions;
@@ -157,25 +169,67 @@ static int check(const struct vmi_region *r, size_t n, vmi_read_fn read)
 	return 0;
 }
 
-/* Maps one region; offsets in a file of huge pages must be multiples of those (its st_blksize). */
-static int map(const struct vmi_region *r, struct mapping *out)
+static void set_bits(uint64_t *v, uint64_t first, uint64_t n)
 {
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), before, len;
+	while (n) {
+		uint64_t at = first % 64, now = 64 - at < n ? 64 - at : n;
+
+		v[first / 64] |= (now == 64 ? ~0ULL : (1ULL << now) - 1) << at;
+		first += now;
+		n -= now;
+	}
+}
+
+static bool bit(const uint64_t *v, uint64_t i)
+{
+	return v[i / 64] >> (i % 64) & 1;
+}
+
+/*
+ * The size of the pages that the file consists of: hugetlbfs tells it as st_blksize, as other file
+ * systems may too, but is the only one that maps nothing else.
+ */
+static uint64_t page_size_of(int fd)
+{
 	struct stat st;
 	void *p;
 
-	if (fstat(r->fd, &st))
-		return -errno;
-	if (st.st_blksize > 0 && (uint64_t)st.st_blksize > page &&
-	    !((uint64_t)st.st_blksize & ((uint64_t)st.st_blksize - 1)))
-		page = (uint64_t)st.st_blksize;
+	if (fstat(fd, &st) || st.st_blksize <= PAGE || (st.st_blksize & (st.st_blksize - 1)))
+		return PAGE;
+	p = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, PAGE);
+	if (p == MAP_FAILED)
+		return (uint64_t)st.st_blksize;
+	munmap(p, PAGE);
+	return PAGE;
+}
+
+static int map(const struct vmi_region *r, struct mapping *out)
+{
+	uint64_t page = page_size_of(r->fd), before, len;
+	void *p;
+
 	before = r->offset & (page - 1);
 	len = (r->bytes + before + page - 1) & ~(page - 1);
 	p = mmap(NULL, len, PROT_READ, MAP_SHARED, r->fd, (off_t)(r->offset - before));
 	if (p == MAP_FAILED)
 		return -errno;
-	*out = (struct mapping){ .bytes = (char *)p + before, .base = p, .len = len };
-	return 0;
+	/* hugetlbfs takes SEEK_DATA, and calls all of the file data (fs/hugetlbfs/inode.c) */
+	*out = (struct mapping){ .base = p,
+				 .len = len,
+				 .offset = r->offset - before,
+				 .at = before,
+				 .seeks = page == PAGE };
+	out->present = calloc(len / PAGE / 64 + 1, sizeof(*out->present));
+	out->looked = calloc(len / CHUNK / 64 + 1, sizeof(*out->looked));
+	return out->present && out->looked ? 0 : -ENOMEM;
+}
+
+static void unmap(struct mapping *map)
+{
+	if (map->base)
+		munmap((void *)map->base, map->len);
+	free(map->present);
+	free(map->looked);
 }
 
 int vmi_mem_open(struct vmi_mem **out, const struct vmi_region *regions, size_t n, vmi_read_fn read,
@@ -222,10 +276,8 @@ void vmi_mem_close(struct vmi_mem *m)
 {
 	if (!m)
 		return;
-	for (size_t i = 0; m->maps && i < m->n; i++) {
-		if (m->maps[i].base)
-			munmap(m->maps[i].base, m->maps[i].len);
-	}
+	for (size_t i = 0; m->maps && i < m->n; i++)
+		unmap(&m->maps[i]);
 	free(m->maps);
 	free(m->regions);
 	free(m);
@@ -251,6 +303,89 @@ static size_t find(struct vmi_mem *m, uint64_t gpa)
 	return m->n;
 }
 
+/* All of the pages that hold [at, at + len) from the mapping's base. */
+static bool all_present(const struct mapping *map, uint64_t at, size_t len)
+{
+	for (uint64_t i = at / PAGE; i <= (at + len - 1) / PAGE; i++) {
+		if (!bit(map->present, i))
+			return false;
+	}
+	return true;
+}
+
+/* Asks the file where it has data, from a chunk on to the end of the extent that it ends in. */
+static void look(struct mapping *map, int fd, uint64_t chunk)
+{
+	uint64_t at = chunk * CHUNK, stop = at + CHUNK;
+
+	set_bits(map->looked, chunk, 1);
+	for (int i = 0; i < EXTENTS_MAX && map->seeks && at < stop && at < map->len; i++) {
+		off_t data = lseek(fd, (off_t)(map->offset + at), SEEK_DATA);
+		off_t hole = data < 0 ? data : lseek(fd, data, SEEK_HOLE);
+		uint64_t first, end;
+
+		if (hole <= data || (uint64_t)data < map->offset + at)
+			return;
+		/* whole pages only */
+		first = ((uint64_t)data - map->offset + PAGE - 1) / PAGE;
+		end = (uint64_t)hole - map->offset;
+		if (first * PAGE >= map->len)
+			return;
+		if (end > map->len)
+			end = map->len;
+		if (end / PAGE > first)
+			set_bits(map->present, first, end / PAGE - first);
+		at = end;
+	}
+	for (chunk++; at > stop && (chunk + 1) * CHUNK <= at; chunk++)
+		set_bits(map->looked, chunk, 1);
+}
+
+static bool is_zero(const char *buf, size_t len)
+{
+	return !len || (!buf[0] && !memcmp(buf, buf + 1, len - 1));
+}
+
+/* A page that may be a hole. One with anything in it is none; where huge pages are, all of those. */
+static int read_unsure(struct mapping *map, int fd, uint64_t at, char *buf, size_t len)
+{
+	int err = read_file(fd, map->offset + at, buf, len);
+
+	if (err || is_zero(buf, len))
+		return err;
+	if (map->seeks)
+		set_bits(map->present, at / PAGE, 1);
+	else /* no huge page is smaller */
+		set_bits(map->present, at / CHUNK * (CHUNK / PAGE), CHUNK / PAGE);
+	return 0;
+}
+
+static int read_mapped(struct mapping *map, int fd, uint64_t at, char *buf, size_t len)
+{
+	at += map->at;
+	if (all_present(map, at, len))
+		return copy(buf, map->base + at, len);
+	while (len) {
+		size_t n = PAGE - at % PAGE;
+		int err;
+
+		if (n > len)
+			n = len;
+		if (!bit(map->present, at / PAGE) && !bit(map->looked, at / CHUNK))
+			look(map, fd, at / CHUNK);
+		if (bit(map->present, at / PAGE))
+			err = copy(buf, map->base + at, n);
+		else
+			err = read_unsure(map, fd, at, buf, n);
+		if (err)
+			return err;
+		at += n;
+		buf += n;
+		len -= n;
+	}
+	return 0;
+}
+
 static int read_region(struct vmi_mem *m, size_t i, uint64_t gpa, void *buf, size_t len)
 {
 	const struct vmi_region *r = &m->regions[i];
@@ -258,7 +393,7 @@ static int read_region(struct vmi_mem *m, size_t i, uint64_t gpa, void *buf, siz
 
 	switch (r->backing) {
 	case VMI_BACKING_MAP:
-		return copy(buf, m->maps[i].bytes + at, len);
+		return read_mapped(&m->maps[i], r->fd, at, buf, len);
 	case VMI_BACKING_PREAD:
 		return read_file(r->fd, r->offset + at, buf, len);
 	case VMI_BACKING_CALL:

@@ -29,7 +29,7 @@ enum vmi_backing {
 struct vmi_region {
 	uint64_t gpa, bytes;
 	enum vmi_backing backing;
-	int fd; /* of MAP and PREAD; stays the caller's until vmi_mem_open() took it */
+	int fd; /* of MAP and PREAD; stays the caller's */
 	uint64_t offset; /* in fd */
 };
 
@@ -43,8 +43,8 @@ typedef int (*vmi_read_fn)(void *arg, uint64_t gpa, void *buf, size_t len);
 
 /*
  * Takes the regions (they are copied, sorted; overlaps are -EINVAL; at most 4096) and maps those of
- * VMI_BACKING_MAP. It does not own descriptors: they may be closed for MAP after this call, not
- * for PREAD. `read` may be NULL where no region is VMI_BACKING_CALL.
+ * VMI_BACKING_MAP. It does not own descriptors, but needs them until vmi_mem_close(). `read` may be
+ * NULL where no region is VMI_BACKING_CALL.
  */
 int vmi_mem_open(struct vmi_mem **out, const struct vmi_region *regions, size_t n, vmi_read_fn read,
 		 void *arg);
