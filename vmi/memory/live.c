@@ -211,6 +211,21 @@ static int find_monitor(struct vmi_live *l, const char *named)
 	return l->qmp ? 0 : -ENOMEM;
 }
 
+/* /proc/PID was opened before: if that is alive afterwards, both are of the same process. */
+static int open_pidfd(struct vmi_target *t, const struct vmi_live *l)
+{
+	int fd = (int)syscall(SYS_pidfd_open, l->pid, 0), err;
+
+	if (fd < 0)
+		return -errno;
+	err = vmi_target_add_fd(t, fd);
+	if (!err && faccessat(l->proc, "stat", F_OK, 0))
+		err = -ESRCH;
+	if (!err)
+		t->pidfd = fd;
+	return err;
+}
+
 static int open_live(struct vmi_target *t, pid_t pid, const char *qmp, struct vmi_error *err)
 {
 	struct vmi_live *l = calloc(1, sizeof(*l));
@@ -228,7 +243,9 @@ static int open_live(struct vmi_target *t, pid_t pid, const char *qmp, struct vm
 	snprintf(l->vmm, sizeof(l->vmm), "%s", id.vmm);
 	l->qemu = !strcmp(id.vmm, "qemu") || !strcmp(id.vmm, "libvirt");
 	l->kvm = holds_vm(l->proc);
-	error = read_cmdline(l);
+	error = open_pidfd(t, l);
+	if (!error)
+		error = read_cmdline(l);
 	if (!error)
 		error = find_monitor(l, qmp);
 	if (error)
@@ -321,8 +338,9 @@ int vmi_live_refresh(struct vmi_target *t, struct vmi_error *err)
 
 	if (!t->live)
 		return vmi_fail(err, -ENOTSUP, "only who found the VM can ask again");
-	if (faccessat(t->live->proc, "stat", F_OK, 0))
-		return vmi_fail(err, -EIO, "process %d has ended", (int)t->pid);
+	error = vmi_target_alive(t, err);
+	if (error)
+		return error;
 	error = find_vcpus(t);
 	if (error)
 		return vmi_fail(err, -ENOTSUP, "%s", t->how_vcpus);

@@ -2,6 +2,7 @@
 /* Targets: what is the same for all kinds. See target.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,6 +215,7 @@ int vmi_target_find(struct vmi_target **out, const struct vmi_find_options *o,
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return vmi_fail(err, -ENOMEM, "out of memory");
+	t->pidfd = -1;
 	error = o->dump ? find_dump(t, o, err) : vmi_live_find(t, o, err);
 	if (error) {
 		vmi_target_free(t);
@@ -275,6 +277,16 @@ int vmi_target_open(struct vmi_target *t, struct vmi_mem **mem, struct vmi_error
 	if (error)
 		return vmi_fail(err, error, "%s: its memory cannot be mapped: %s", t->name,
 				strerror(-error));
+	return 0;
+}
+
+int vmi_target_alive(const struct vmi_target *t, struct vmi_error *err)
+{
+	struct pollfd p = { .fd = t->pidfd, .events = POLLIN };
+
+	/* A pidfd is readable when its process has ended; poll() leaves -1 out. */
+	if (poll(&p, 1, 0) > 0)
+		return vmi_fail(err, -EIO, "the VM \"%s\" has ended", t->name);
 	return 0;
 }
 

@@ -64,6 +64,7 @@ struct vmi_target {
 	char *vmcoreinfo;
 	int *fds; /* owned; regions name them by value. Of a dump, the first is the file */
 	size_t n_fds;
+	int pidfd; /* of the VMM, among the fds; -1: a dump */
 	struct vmi_live *live; /* private: how to ask again; NULL in another process */
 	struct vmi_kdump *kdump; /* private: an open kdump-compressed file */
 };
@@ -90,6 +91,13 @@ int vmi_target_from_json(struct vmi_target **out, const json_t *j, const int *fd
 
 /* Parses a dump (regions, vcpus and vmcoreinfo are filled in) and opens the memory. */
 int vmi_target_open(struct vmi_target *t, struct vmi_mem **mem, struct vmi_error *err);
+
+/*
+ * Does the VM still run? A mapping outlives the VMM, and holds its memory: whoever looks again and
+ * again asks this before, and closes the target when it is over. 0, also for a dump; -EIO. Works
+ * in the sandbox (one poll()).
+ */
+int vmi_target_alive(const struct vmi_target *t, struct vmi_error *err);
 
 /*
  * With privileges again, for a live target: the registers as they are now. Neither stops the guest

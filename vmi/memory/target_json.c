@@ -100,6 +100,7 @@ json_t *vmi_target_to_json(const struct vmi_target *t)
 
 	json_object_set_new(j, "kind", json_string(kinds[t->kind]));
 	json_object_set_new(j, "pid", json_integer(t->pid));
+	json_object_set_new(j, "pidfd", json_integer(fd_index(t, t->pidfd)));
 	for (size_t i = 0; i < N(texts); i++)
 		json_object_set_new(j, texts[i].name,
 				    json_string((const char *)t + texts[i].offset));
@@ -200,13 +201,18 @@ static int parse(struct vmi_target *t, const json_t *j, const int *fds, size_t n
 {
 	int kind = get_word(j, "kind", kinds, N(kinds));
 	json_t *regions = json_object_get(j, "regions"), *vcpus = json_object_get(j, "vcpus"), *v;
-	uint64_t pid;
+	uint64_t pid, pidfd;
 	size_t i;
 	int err;
 
 	if (kind < 0 || !get_integer(j, "pid", &pid) || pid > INT_MAX || !json_is_array(regions) ||
 	    !json_is_array(vcpus) || n_fds > VMI_FDS_MAX)
 		return -EINVAL;
+	/* Without any descriptor it is only to be looked at. */
+	if (!get_integer(j, "pidfd", &pidfd) ||
+	    (n_fds && pidfd != UINT64_MAX && pidfd >= n_fds))
+		return -EINVAL;
+	t->pidfd = !n_fds || pidfd == UINT64_MAX ? -1 : fds[pidfd];
 	t->kind = (enum vmi_target_kind)kind;
 	t->pid = (pid_t)pid;
 	/* A dump is its file. */
