@@ -4,12 +4,19 @@
 /* All tables, by name. */
 /* clang-format off */
 #define TABLES(X) \
+	X(credentials) \
+	X(kernel_info) \
 	X(kernel_log) \
 	X(kernel_modules) \
 	X(kernel_symbols) \
 	X(memory_map) \
+	X(process_envs) \
+	X(process_memory_map) \
+	X(process_namespaces) \
 	X(processes) \
-	X(syscall_table)
+	X(syscall_table) \
+	X(threads) \
+	X(uptime)
 
 #define DECLARE(name) extern const struct vmi_table vmi_table_##name;
 #define POINT(name)   &vmi_table_##name,
