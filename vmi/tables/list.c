@@ -4,11 +4,14 @@
 /* All tables, by name. */
 /* clang-format off */
 #define TABLES(X) \
+	X(bpf_programs) \
 	X(credentials) \
+	X(idt) \
 	X(kernel_info) \
 	X(kernel_log) \
 	X(kernel_modules) \
 	X(kernel_symbols) \
+	X(kprobes) \
 	X(memory_map) \
 	X(process_envs) \
 	X(process_memory_map) \
