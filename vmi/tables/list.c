@@ -6,6 +6,7 @@
 #define TABLES(X) \
 	X(bpf_programs) \
 	X(credentials) \
+	X(ftrace_hooks) \
 	X(idt) \
 	X(kernel_info) \
 	X(kernel_log) \
