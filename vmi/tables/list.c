@@ -20,7 +20,8 @@
 	X(processes) \
 	X(syscall_table) \
 	X(threads) \
-	X(uptime)
+	X(uptime) \
+	X(vcpus)
 
 #define DECLARE(name) extern const struct vmi_table vmi_table_##name;
 #define POINT(name)   &vmi_table_##name,
