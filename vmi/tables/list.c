@@ -17,6 +17,7 @@
 	X(process_envs) \
 	X(process_memory_map) \
 	X(process_namespaces) \
+	X(process_open_files) \
 	X(processes) \
 	X(syscall_table) \
 	X(threads) \
