@@ -41,6 +41,8 @@ EXP_ASM := $(wildcard userspace/exporter/*.S)
 DEMO_SRC := $(wildcard userspace/demo/*.c)
 DEMO_ASM := $(wildcard userspace/demo/*.S)
 VMI_SRC := $(wildcard $(addprefix vmi/,memory/*.c kernel/*.c tables/*.c sql/*.c))
+FAKE_SRC := $(filter-out %/types.c,$(wildcard tests/vmi/fake/*.c))
+FAKE_ASM := tests/vmi/fake/types_btf.S
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
@@ -52,6 +54,7 @@ EXP_OBJ := $(call obj,$(EXP_SRC)) $(patsubst %,$(B)/%.o,$(EXP_ASM))
 EXP_LIB_OBJ := $(filter-out %/main.o,$(EXP_OBJ))
 DEMO_OBJ := $(call obj,$(DEMO_SRC)) $(patsubst %,$(B)/%.o,$(DEMO_ASM))
 VMI_OBJ := $(call obj,$(VMI_SRC))
+FAKE_OBJ := $(call obj,$(FAKE_SRC)) $(patsubst %,$(B)/%.o,$(FAKE_ASM))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo $(B)/iho-exporter
@@ -259,7 +262,22 @@ $(B)/libvmi.a: $(VMI_OBJ)
 	@rm -f $@
 	@ar rcs $@ $^
 
-UNIT_LIBS := $(addprefix $(B)/,libexporter.a libvmi.a libiho.a)
+# A made-up guest for the tests of vmi/: its types are what clang writes of them into BTF.
+build/fake.btf: tests/vmi/fake/types.c tests/vmi/fake/types.h
+	$(call say,BTF)
+	@mkdir -p $(@D)
+	@$(CLANG) -g -O2 -target bpf -Wall -Wextra -Werror -c $< -o $@.o
+	@llvm-objcopy --dump-section .BTF=$@ $@.o
+
+$(B)/tests/vmi/fake/types_btf.S.o: build/fake.btf
+$(B)/tests/vmi/fake/types_btf.S.o: ALL_CFLAGS += -DFAKE_BTF='"build/fake.btf"'
+
+$(B)/libfake.a: $(FAKE_OBJ)
+	$(call say,AR)
+	@rm -f $@
+	@ar rcs $@ $^
+
+UNIT_LIBS := $(addprefix $(B)/,libexporter.a libfake.a libvmi.a libiho.a)
 
 $(B)/tests/%: tests/unit/%.c $(UNIT_LIBS)
 	$(call say,UNIT)
@@ -298,4 +316,4 @@ $(B)/migration/%: tests/migration/%.c $(B)/libiho.a
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@
 
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
-	$(DEMO_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d $(B)/bpf/memslots.bpf.d
+	$(DEMO_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d $(B)/bpf/memslots.bpf.d

@@ -93,7 +93,7 @@ static bool try_table(struct finder *f, enum vmi_image_from from, uint64_t pgd, 
 		return false;
 	for (unsigned int i = 0; i < f->n_tried; i++)
 		if (f->tried[i].start == im.start && f->tried[i].phys_base == im.phys_base &&
-		    f->tried[i].end >= im.end)
+		    f->tried[i].end >= im.end && f->tried[i].la57 == la57)
 			return false;
 	f->tried[f->n_tried++] = im;
 	return f->try(f->arg, &im);
