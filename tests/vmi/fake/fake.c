@@ -8,6 +8,7 @@
 
 #define HOLE_START 0xa0000ull
 #define HOLE_END   0x100000ull
+#define CR4_PAE	   (1ull << 5)
 #define CR4_LA57   (1ull << 12)
 
 /* types_btf.S */
@@ -60,7 +61,8 @@ static unsigned int levels(const struct fake *f)
 	return f->options.la57 ? 5 : 4;
 }
 
-void fake_map(struct fake *f, uint64_t pgd, uint64_t gva, uint64_t gpa, uint64_t size, uint64_t flags)
+void fake_map(struct fake *f, uint64_t pgd, uint64_t gva, uint64_t gpa, uint64_t size,
+	      uint64_t flags)
 {
 	unsigned int last = size == PAGE ? 0 : size == 512 * PAGE ? 1 : 2;
 	uint64_t table = pgd;
@@ -174,7 +176,8 @@ uint64_t fake_vmalloc(struct fake *f, size_t bytes, uint64_t flags)
 	uint64_t gva = f->vmalloc_brk;
 
 	for (uint64_t at = 0; at < bytes; at += PAGE)
-		fake_map(f, f->pgd, gva + at, fake_alloc(f, PAGE, PAGE) - FAKE_PAGE_OFFSET, PAGE, flags);
+		fake_map(f, f->pgd, gva + at, fake_alloc(f, PAGE, PAGE) - FAKE_PAGE_OFFSET, PAGE,
+			 flags);
 	/* A page that is not mapped lies behind each. */
 	f->vmalloc_brk += ((bytes + PAGE - 1) & ~(PAGE - 1)) + PAGE;
 	return gva;
@@ -242,9 +245,7 @@ uint64_t fake_object(struct fake *f, const char *name, char type, size_t bytes, 
 	uint64_t *brk = (type | 32) == 't'   ? &f->text_brk
 			: (type | 32) == 'r' ? &f->rodata_brk
 					     : &f->data_brk;
-	uint64_t end = brk == &f->text_brk   ? RODATA
-		       : brk == &f->rodata_brk ? DATA
-					       : IMAGE_END;
+	uint64_t end = brk == &f->text_brk ? RODATA : brk == &f->rodata_brk ? DATA : IMAGE_END;
 	uint64_t gva = (*brk + align - 1) & ~(uint64_t)(align - 1);
 
 	if (gva + bytes > end)
@@ -350,15 +351,18 @@ static void end_image(struct fake *f)
 
 static void set_target(struct fake *f)
 {
-	f->regions[0] = (struct vmi_region){ .bytes = HOLE_START, .backing = VMI_BACKING_CALL, .fd = -1 };
+	f->regions[0] =
+		(struct vmi_region){ .bytes = HOLE_START, .backing = VMI_BACKING_CALL, .fd = -1 };
 	f->regions[1] = (struct vmi_region){
 		.gpa = HOLE_END, .bytes = FAKE_RAM - HOLE_END, .backing = VMI_BACKING_CALL, .fd = -1
 	};
 	for (int i = 0; i < 2; i++) {
 		f->vcpus[i].id = i;
-		f->vcpus[i].known = VMI_REG_CR;
+		f->vcpus[i].known = VMI_REG_CR | VMI_REG_EFER;
+		f->vcpus[i].cr0 = 0x80050033;
+		f->vcpus[i].efer = 0xd01;
 		f->vcpus[i].cr3 = f->pgd;
-		f->vcpus[i].cr4 = f->options.la57 ? CR4_LA57 : 0;
+		f->vcpus[i].cr4 = CR4_PAE | (f->options.la57 ? CR4_LA57 : 0);
 	}
 	f->target.kind = VMI_TARGET_RAW;
 	strcpy(f->target.name, "fake");

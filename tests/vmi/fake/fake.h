@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A guest that was never run: RAM in which page tables, a kernel's image with symbols and types,
- * and the structures of a small world lie as Linux would leave them, for tests that need to know each
- * byte, and to change any while it is read.
+ * and the structures of a small world lie as Linux would leave them, for tests that need to know
+ *each byte, and to change any while it is read.
  *
  *	0x00001000	page tables
  *	0x00400000	the image: 2 MiB of text, 1 MiB of rodata, 1 MiB of data

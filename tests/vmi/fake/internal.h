@@ -32,7 +32,8 @@ struct fake_write {
 _Noreturn void fake_die(const char *what);
 
 /* Maps a page of `size` (4 KiB, 2 MiB, 1 GiB) in the table at gpa `pgd`. */
-void fake_map(struct fake *f, uint64_t pgd, uint64_t gva, uint64_t gpa, uint64_t size, uint64_t flags);
+void fake_map(struct fake *f, uint64_t pgd, uint64_t gva, uint64_t gpa, uint64_t size,
+	      uint64_t flags);
 uint64_t fake_new_table(struct fake *f);
 
 /* In the image: room with a symbol. `type` as in /proc/kallsyms; T, R and D tell the section. */
@@ -55,8 +56,8 @@ void fake_kallsyms(struct fake *f);
 void fake_world_tasks(struct fake *f);
 
 /* The object at gva, as its type; and a member's gva. */
-#define AT(f, gva, type)	 ((type *)fake_at(f, gva))
+#define AT(f, gva, type)	  ((type *)fake_at(f, gva))
 #define MEMBER(gva, type, member) ((gva) + offsetof(type, member))
-#define PTR(gva)		 ((void *)(uintptr_t)(gva))
+#define PTR(gva)		  ((void *)(uintptr_t)(gva))
 
 #endif /* FAKE_INTERNAL_H */

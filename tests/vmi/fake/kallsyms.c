@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kallsyms as scripts/kallsyms.c of several kernels lays it out: vmi/kernel/symbols.c has the table.
- * Names are put together of tokens: a character stands for itself, and codes that no name uses for
- * what is often found.
+ * kallsyms as scripts/kallsyms.c of several kernels lays it out: vmi/kernel/symbols.c has the
+ * table. Names are put together of tokens: a character stands for itself, and codes that no name
+ * uses for what is often found.
  */
 #include "internal.h"
 
@@ -81,9 +81,10 @@ static void put_tokens(struct fake *f)
 
 	for (unsigned int i = 0; i < 256; i++) {
 		char text[2] = { (char)i, 0 };
-		const char *token = i >= OFTEN_FIRST && i - OFTEN_FIRST < OFTEN ? often[i - OFTEN_FIRST]
-				    : i > ' ' && i < 127			? text
-										: "unused";
+		const char *token = i >= OFTEN_FIRST && i - OFTEN_FIRST < OFTEN
+					    ? often[i - OFTEN_FIRST]
+				    : i > ' ' && i < 127 ? text
+							 : "unused";
 
 		index[i] = (uint16_t)(fake_text(f, token) - start);
 	}
@@ -129,7 +130,8 @@ void fake_kallsyms(struct fake *f)
 		put_relative_base(f);
 	}
 	put_word(f, f->n_symbols, 4, 8);
-	names = f->world.kallsyms_names = room(f, 0, f->options.kallsyms == FAKE_KALLSYMS_7_0 ? 4 : 8);
+	names = f->world.kallsyms_names =
+		room(f, 0, f->options.kallsyms == FAKE_KALLSYMS_7_0 ? 4 : 8);
 	put_names(f);
 	f->world.kallsyms_markers = f->rodata_brk;
 	put_markers(f, names);

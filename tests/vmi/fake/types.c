@@ -22,7 +22,7 @@ struct fake_types {
 	KEEP(mnt_namespace);
 	KEEP(nsproxy);
 	KEEP(cred);
-	KEEP(group_info) [1];
+	KEEP(group_info)[1];
 	KEEP(fs_struct);
 	KEEP(files_struct);
 	KEEP(file);

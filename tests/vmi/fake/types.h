@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The types of the made-up guest's kernel. Members have Linux' names and meaning, but lie elsewhere,
- * and what nothing here reads is left out: who finds them, found them through BTF. types.c is
- * compiled for its BTF, the builder for the same layout in the memory that it fills.
+ * The types of the made-up guest's kernel. Members have Linux' names and meaning, but lie
+ * elsewhere, and what nothing here reads is left out: who finds them, found them through BTF.
+ * types.c is compiled for its BTF, the builder for the same layout in the memory that it fills.
  */
 #ifndef FAKE_TYPES_H
 #define FAKE_TYPES_H
@@ -450,7 +450,12 @@ struct page {
 
 /* --------------------------------------------------------------------------------------- modules */
 
-enum module_state { MODULE_STATE_LIVE, MODULE_STATE_COMING, MODULE_STATE_GOING, MODULE_STATE_UNFORMED };
+enum module_state {
+	MODULE_STATE_LIVE,
+	MODULE_STATE_COMING,
+	MODULE_STATE_GOING,
+	MODULE_STATE_UNFORMED
+};
 
 enum mod_mem_type {
 	MOD_TEXT,

@@ -7,21 +7,25 @@
 
 #define PF_KTHREAD 0x00200000u
 #define CLOCK_TICK 4000000ull
+#define ARGS(text) text, sizeof(text)
 
 /* Threads, a leader before its others; pid 0 is the idle task of the first CPU. */
 static const struct {
 	int pid, tgid, parent;
-	const char *comm, *args;
 	u32 uid;
+	const char *comm, *args; /* NULL: a thread, or of the kernel */
+	size_t args_bytes;
 } specs[] = {
-	{ 0, 0, 0, "swapper/0", NULL, 0 },
-	{ 1, 1, 0, "init", "/sbin/init\0splash", 0 },
-	{ 2, 2, 0, "kthreadd", NULL, 0 },
-	{ 77, 77, 2, "rcu_preempt", NULL, 0 },
-	{ 100, 100, 1, "server", "/usr/bin/server\0-p\0""80", 33 },
-	{ 101, 100, 1, "server-io", NULL, 33 },
-	{ 102, 100, 1, "server-log", NULL, 33 },
-	{ 4242, 4242, 100, "sh", "-sh", 1000 },
+	{ 0, 0, 0, 0, "swapper/0", NULL, 0 },
+	{ 1, 1, 0, 0, "init", ARGS("/sbin/init\0splash") },
+	{ 2, 2, 0, 0, "kthreadd", NULL, 0 },
+	{ 77, 77, 2, 0, "rcu_preempt", NULL, 0 },
+	{ 100, 100, 1, 33, "server",
+	  ARGS("/usr/bin/server\0-p\0"
+	       "80") },
+	{ 101, 100, 1, 33, "server-io", NULL, 0 },
+	{ 102, 100, 1, 33, "server-log", NULL, 0 },
+	{ 4242, 4242, 100, 1000, "sh", ARGS("-sh") },
 };
 
 #define TASKS (sizeof(specs) / sizeof(specs[0]))
@@ -34,16 +38,6 @@ struct builder {
 	uint64_t user_ns, nsproxy, cgroups, cred[TASKS], xa_low[64];
 	size_t n_mm;
 };
-
-static size_t args_bytes(const char *args)
-{
-	/* Ended by two NULs, since each literal has one more. */
-	const char *p = args;
-
-	while (*p)
-		p += strlen(p) + 1;
-	return (size_t)(p - args);
-}
 
 /* ---------------------------------------------------------------------------------------- memory */
 
@@ -65,7 +59,8 @@ static uint64_t make_vma(struct fake *f, uint64_t mm, uint64_t start, uint64_t e
 	return gva;
 }
 
-static uint64_t make_leaf(struct fake *f, uint64_t mm, uint64_t from, unsigned int n, uint64_t *last)
+static uint64_t make_leaf(struct fake *f, uint64_t mm, uint64_t from, unsigned int n,
+			  uint64_t *last)
 {
 	uint64_t gva = fake_alloc(f, 256, 256);
 	struct maple_range_64 *leaf = fake_at(f, gva);
@@ -96,14 +91,16 @@ static void make_areas(struct fake *f, uint64_t mm, bool many)
 
 		leaf->pivot[4] = FAKE_USER_STACK - 1;
 		leaf->pivot[5] = FAKE_USER_STACK + PAGE - 1;
-		leaf->slot[5] = PTR(make_vma(f, mm, FAKE_USER_STACK, FAKE_USER_STACK + PAGE, 0x100173));
+		leaf->slot[5] =
+			PTR(make_vma(f, mm, FAKE_USER_STACK, FAKE_USER_STACK + PAGE, 0x100173));
 		leaf->pivot[6] = UINT64_MAX;
 		leaf->parent = PTR((mm + offsetof(struct mm_struct, mm_mt)) | 1);
 		m->mm_mt.ma_root = PTR(maple_entry(low, 1, true));
 		return;
 	}
 	root = fake_alloc(f, 256, 256);
-	AT(f, root, struct maple_arange_64)->parent = PTR((mm + offsetof(struct mm_struct, mm_mt)) | 1);
+	AT(f, root, struct maple_arange_64)->parent =
+		PTR((mm + offsetof(struct mm_struct, mm_mt)) | 1);
 	AT(f, root, struct maple_arange_64)->pivot[0] = last;
 	AT(f, root, struct maple_arange_64)->pivot[1] = all;
 	AT(f, root, struct maple_arange_64)->slot[0] = PTR(maple_entry(low, 1, false));
@@ -114,12 +111,12 @@ static void make_areas(struct fake *f, uint64_t mm, bool many)
 }
 
 /* The user's half maps one page, with arguments and environment. */
-static void make_address_space(struct fake *f, struct mm_struct *m, const char *args)
+static void make_address_space(struct fake *f, struct mm_struct *m, const char *args, size_t n)
 {
 	uint64_t pgd = fake_alloc(f, PAGE, PAGE), stack = fake_alloc(f, PAGE, PAGE);
-	size_t n = args_bytes(args);
 
-	memcpy((char *)fake_at(f, pgd) + PAGE / 2, (char *)fake_phys(f, f->pgd) + PAGE / 2, PAGE / 2);
+	memcpy((char *)fake_at(f, pgd) + PAGE / 2, (char *)fake_phys(f, f->pgd) + PAGE / 2,
+	       PAGE / 2);
 	fake_map(f, pgd - FAKE_PAGE_OFFSET, FAKE_USER_STACK, stack - FAKE_PAGE_OFFSET, PAGE,
 		 PTE_U | PTE_W | PTE_NX);
 	memcpy(fake_at(f, stack), args, n);
@@ -131,13 +128,13 @@ static void make_address_space(struct fake *f, struct mm_struct *m, const char *
 	m->start_stack = FAKE_USER_STACK + 2048;
 }
 
-static uint64_t make_mm(struct builder *b, const char *args)
+static uint64_t make_mm(struct builder *b, size_t i)
 {
 	struct fake *f = b->f;
 	uint64_t gva = fake_alloc(f, sizeof(struct mm_struct), 64);
 	struct mm_struct *m = fake_at(f, gva);
 
-	make_address_space(f, m, args);
+	make_address_space(f, m, specs[i].args, specs[i].args_bytes);
 	make_areas(f, gva, b->n_mm == 1);
 	m->total_vm = 200;
 	m->start_code = 0x400000;
@@ -270,7 +267,7 @@ static void fill_task(struct builder *b, size_t i)
 	t->nsproxy = PTR(b->nsproxy);
 	if (i == l) {
 		t->signal = PTR(make_signal(b, i));
-		t->mm = t->active_mm = PTR(specs[i].args ? make_mm(b, specs[i].args) : 0);
+		t->mm = t->active_mm = PTR(specs[i].args ? make_mm(b, i) : 0);
 	} else {
 		t->signal = leader->signal;
 		t->mm = t->active_mm = leader->mm;
@@ -315,7 +312,8 @@ static void make_namespaces(struct builder *b)
 	f->world.init_pid_ns = make_ns(b, "init_pid_ns", sizeof(struct pid_namespace),
 				       offsetof(struct pid_namespace, ns), 0xeffffffc);
 	p->pid_ns_for_children = PTR(f->world.init_pid_ns);
-	gva = make_ns(b, "init_uts_ns", sizeof(*uts), offsetof(struct uts_namespace, ns), 0xeffffffe);
+	gva = make_ns(b, "init_uts_ns", sizeof(*uts), offsetof(struct uts_namespace, ns),
+		      0xeffffffe);
 	p->uts_ns = PTR(gva);
 	uts = fake_at(f, gva);
 	strcpy(uts->name.sysname, "Linux");
@@ -324,7 +322,8 @@ static void make_namespaces(struct builder *b)
 	strcpy(uts->name.version, "#1 SMP PREEMPT_DYNAMIC");
 	strcpy(uts->name.machine, "x86_64");
 	p->ipc_ns = PTR(make_ns(b, "init_ipc_ns", sizeof(struct ipc_namespace), 0, 0xefffffff));
-	p->cgroup_ns = PTR(make_ns(b, "init_cgroup_ns", sizeof(struct cgroup_namespace), 0, 0xeffffffb));
+	p->cgroup_ns =
+		PTR(make_ns(b, "init_cgroup_ns", sizeof(struct cgroup_namespace), 0, 0xeffffffb));
 	p->time_ns = PTR(make_ns(b, "init_time_ns", sizeof(struct time_namespace), 0, 0xeffffffa));
 }
 
@@ -337,6 +336,7 @@ static void make_cgroups(struct builder *b)
 
 	b->cgroups = fake_object(f, "init_css_set", 'D', sizeof(struct css_set), 16);
 	AT(f, b->cgroups, struct css_set)->dfl_cgrp = PTR(cgroup);
+	AT(f, cgroup, struct cgroup)->self.flags = 2; /* CSS_ONLINE */
 	AT(f, cgroup, struct cgroup)->kn = PTR(node);
 	AT(f, top, struct kernfs_node)->name = PTR(fake_text(f, ""));
 	AT(f, node, struct kernfs_node)->name = PTR(fake_text(f, "system.slice"));
@@ -379,8 +379,8 @@ void fake_world_tasks(struct fake *f)
 	make_namespaces(&b);
 	make_cgroups(&b);
 	for (size_t i = 0; i < TASKS; i++)
-		b.task[i] = i ? fake_alloc(f, sizeof(struct task_struct), 64) :
-				fake_object(f, "init_task", 'D', sizeof(struct task_struct), 64);
+		b.task[i] = i ? fake_alloc(f, sizeof(struct task_struct), 64)
+			      : fake_object(f, "init_task", 'D', sizeof(struct task_struct), 64);
 	for (size_t i = 0; i < TASKS; i++) {
 		fill_task(&b, i);
 		f->world.task[i] = b.task[i];
