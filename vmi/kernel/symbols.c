@@ -149,7 +149,7 @@ static bool read_tokens(struct decoder *d)
 
 		t->text = d->token_bytes + index[i];
 		t->len = strnlen(t->text, left);
-		if (t->len == left || !t->len || t->len >= NAME_MAX_LEN ||
+		if (t->len == left || t->len >= NAME_MAX_LEN ||
 		    (i + 1 < TOKENS && index[i + 1] != index[i] + t->len + 1))
 			return false;
 		memcpy(t->start, t->text, t->len < 16 ? t->len : 16);
@@ -169,7 +169,7 @@ static bool tokens_at(struct decoder *d, uint64_t digit)
 		size_t len = strnlen(buf + at, sizeof(buf) - at);
 
 		at += len + 1;
-		if (!len || at >= sizeof(buf))
+		if (at >= sizeof(buf))
 			return false;
 	}
 	for (unsigned int align = 8; align >= 2; align /= 2) {

@@ -18,7 +18,7 @@
 #define HEADER_SIZE 24 /* up to and with str_len: all kernels'; newer ones append to it */
 #define CHAIN_MAX   64 /* typedefs and modifiers in a row; arrays of arrays */
 #define NESTED_MAX  32 /* anonymous structs that wait to be searched */
-#define MEMBERS_MAX (1u << 16) /* looked at for one name */
+#define MEMBERS_MAX (1u << 18) /* looked at for one path */
 #define PROBES_MAX  4096 /* names in one bucket */
 #define CACHE_SIZE  4096 /* paths; a power of two */
 
@@ -499,13 +499,13 @@ struct member {
  * order they are searched does not matter, C allows a name once.
  */
 static bool find_member(const struct vmi_types *t, const struct type *in, const char *name,
-			size_t len, struct member *out)
+			size_t len, struct member *out, uint32_t *left)
 {
 	struct {
 		struct type type;
 		uint64_t base;
 	} stack[NESTED_MAX];
-	unsigned int depth = 1, looked = 0;
+	unsigned int depth = 1;
 
 	stack[0].type = *in;
 	stack[0].base = out->base;
@@ -517,8 +517,9 @@ static bool find_member(const struct vmi_types *t, const struct type *in, const 
 			const unsigned char *m = type.rest + 12 * i;
 			uint32_t offset = u32(m + 8), bits = type.flag ? offset >> 24 : 0;
 
-			if (++looked > MEMBERS_MAX)
+			if (!*left)
 				return false;
+			--*left;
 			if (type.flag)
 				offset &= 0xffffff;
 			if (u32(m) && named(t, u32(m), name, len)) {
@@ -538,16 +539,16 @@ static bool find_member(const struct vmi_types *t, const struct type *in, const 
 /* The storage unit of a bit field: that of its type, unless the field crosses it (packed). */
 static bool place_bits(struct vmi_field *f, const struct member *m, uint32_t unit)
 {
-	uint32_t bits = m->bits, start;
+	uint64_t end = (uint64_t)m->offset + m->bits, start;
 
 	if (unit != 1 && unit != 2 && unit != 4 && unit != 8)
 		return false;
-	start = m->offset / (unit * 8) * unit * 8;
-	if (m->offset + bits > start + unit * 8) {
+	start = m->offset / (unit * 8) * (uint64_t)(unit * 8);
+	if (end > start + unit * 8) {
 		start = m->offset / 8 * 8;
-		for (unit = 1; unit < 8 && m->offset + bits > start + unit * 8;)
+		for (unit = 1; unit < 8 && end > start + unit * 8;)
 			unit *= 2;
-		if (m->offset + bits > start + unit * 8)
+		if (end > start + unit * 8)
 			return false;
 	}
 	if ((m->base + start) / 8 > UINT32_MAX)
@@ -555,7 +556,7 @@ static bool place_bits(struct vmi_field *f, const struct member *m, uint32_t uni
 	f->offset = (m->base + start) / 8;
 	f->size = unit;
 	f->bit = m->offset - start;
-	f->bits = bits;
+	f->bits = m->bits;
 	return true;
 }
 
@@ -615,7 +616,7 @@ static bool enter(const struct vmi_types *t, uint32_t id, struct type *out)
 
 /* Follows "member.inner", which ends at `end`, from a struct on. */
 static bool follow(const struct vmi_types *t, const struct type *root, const char *path,
-		   const char *end, struct vmi_field *f)
+		   const char *end, struct vmi_field *f, uint32_t *left)
 {
 	struct type type = *root;
 	struct member m = { 0 };
@@ -624,7 +625,7 @@ static bool follow(const struct vmi_types *t, const struct type *root, const cha
 		const char *dot = memchr(path, '.', (size_t)(end - path));
 		size_t len = (size_t)((dot ? dot : end) - path);
 
-		if (!len || !find_member(t, &type, path, len, &m))
+		if (!len || !find_member(t, &type, path, len, &m, left))
 			return false;
 		if (!dot)
 			return place(t, &m, f);
@@ -638,7 +639,7 @@ static bool follow(const struct vmi_types *t, const struct type *root, const cha
 
 /* One alternative of a path. There may be several structs of a name: any that has the member. */
 static bool resolve(const struct vmi_types *t, const char *path, const char *end,
-		    struct vmi_field *f)
+		    struct vmi_field *f, uint32_t *left)
 {
 	const char *dot = memchr(path, '.', (size_t)(end - path));
 
@@ -652,7 +653,7 @@ static bool resolve(const struct vmi_types *t, const char *path, const char *end
 		while (search_next(&s, &found)) {
 			memset(f, 0, sizeof(*f));
 			if (strip(t, found.id, &type) && is(&type, composites) &&
-			    follow(t, &type, dot + 1, end, f)) {
+			    follow(t, &type, dot + 1, end, f, left)) {
 				f->present = true;
 				return true;
 			}
@@ -664,10 +665,13 @@ static bool resolve(const struct vmi_types *t, const char *path, const char *end
 
 static void resolve_any(const struct vmi_types *t, const char *path, struct vmi_field *f)
 {
+	uint32_t left = MEMBERS_MAX;
+
+	memset(f, 0, sizeof(*f));
 	for (;;) {
 		const char *end = strchrnul(path, '|');
 
-		if (resolve(t, path, end, f) || !*end)
+		if (resolve(t, path, end, f, &left) || !*end)
 			return;
 		path = end + 1;
 	}

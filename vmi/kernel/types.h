@@ -4,8 +4,9 @@
  *
  * libbpf parses BTF too, but trusts it: a type that refers to nonsense makes it read out of bounds
  * (its sanity checks came with 1.4) and its resolvers recurse. The blob here comes from a guest
- * that may lie, so it is indexed once, with every offset and type id checked, and all lookups are
- * loops with limits. The blob is copied: it does not change afterwards.
+ * that may lie, so it is indexed once, with every record checked to be whole, each offset and type id
+ * is checked when it is followed, and all lookups are loops with limits. The blob is copied: it does
+ * not change afterwards. What was looked up is remembered: an index belongs to one thread.
  */
 #ifndef VMI_TYPES_H
 #define VMI_TYPES_H
