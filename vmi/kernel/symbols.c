@@ -244,7 +244,7 @@ static int locate_tokens(struct decoder *d, const struct vmi_kallsyms *at)
 
 	d->token_table = at->token_table;
 	d->token_index = at->token_index;
-	if (at->token_table && at->token_index && read_tokens(d))
+	if (at->token_table >= d->text && at->token_table < d->end && read_tokens(d))
 		return 0;
 	err = find_tokens(d, false);
 	/* Where page tables tell no rodata (rodata=off), it may be anywhere. */
@@ -345,46 +345,68 @@ static bool names_any(struct decoder *d, uint64_t gva, uint32_t n)
 	return names_at(d, gva, n, true) || names_at(d, gva, n, false);
 }
 
+/* From where on, at most `bytes` before it, memory is mapped up to the token table. */
+static uint64_t mapped_from(struct decoder *d, uint64_t bytes)
+{
+	uint64_t limit = d->token_table - d->text > bytes ? d->token_table - bytes : d->text;
+	uint64_t at = d->token_table, gpa, left;
+
+	while (at > limit && !vmi_translate(d->w, d->w->guest->pgd, at - 1, &gpa, &left, NULL))
+		at = (at - 1) & ~4095ull;
+	return align_up(at < limit ? limit : at, 8);
+}
+
+struct markers {
+	uint64_t at; /* gva */
+	uint32_t n, last;
+};
+
+/* Those that end where the token table begins; one word between them may be left empty. */
+static int markers_before_tokens(struct decoder *d, struct markers *m)
+{
+	uint64_t from = mapped_from(d, 4 * (SYMBOLS_MAX / 256 + 2));
+	uint32_t *words, n, first;
+	int err;
+
+	if (d->token_table % 4 || d->token_table < from + 12)
+		return -ENOENT;
+	n = (uint32_t)(d->token_table - from) / 4;
+	words = malloc(4 * (size_t)n);
+	if (!words)
+		return -ENOMEM;
+	err = vmi_read(d->w, from, words, 4 * (size_t)n);
+	n -= words[n - 1] == 0;
+	for (first = n - 1; first && words[first] && words[first - 1] < words[first];)
+		first--;
+	m->at = from + 4 * (uint64_t)first;
+	m->n = n - first;
+	m->last = words[n - 1];
+	if (!err && (words[first] || m->n < 2 || m->last > TABLES_MAX))
+		err = -ENOENT;
+	free(words);
+	return err;
+}
+
 /*
  * In all layouts but 6.2's, token_table follows the markers: these rise from 0, and the last one
  * tells, within 256 symbols, where names start. num_syms before it must fit their number.
  */
 static int names_by_markers(struct decoder *d)
 {
-	static const size_t most = 4 * (SYMBOLS_MAX / 256 + 2);
-	uint64_t room = d->token_table - d->text, end, first, from;
-	size_t bytes = room < most ? room & ~7ull : most, n = bytes / 4, last;
-	uint32_t *words, lowest, highest;
-	int err;
+	struct markers m;
+	int err = markers_before_tokens(d, &m);
 
-	if (d->token_table % 4 || n < 2)
-		return -ENOENT;
-	words = malloc(bytes);
-	if (!words)
-		return -ENOMEM;
-	err = vmi_read(d->w, d->token_table - bytes, words, bytes);
-	last = n - (words[n - 1] == 0) - 1;
-	for (n = last; !err && n && words[n] && words[n - 1] < words[n];)
-		n--;
-	end = d->token_table - bytes + 4 * n;
-	highest = 256 * (uint32_t)(last - n + 1);
-	lowest = words[last];
-	if (err || words[n] || last == n || lowest > TABLES_MAX)
-		err = err ? err : -ENOENT;
-	free(words);
+	if (!err)
+		err = copy_tables(d, mapped_from(d, d->token_table - m.at + m.last + 16 +
+							    256 * (NAME_MAX_LEN + 2)));
 	if (err)
 		return err;
-	/* What can be before `names`' first byte: num_syms, aligned to 8. */
-	first = end - lowest - 256 * (NAME_MAX_LEN + 2);
-	from = first - 8 > d->text && first < end ? first - 8 : d->text;
-	err = copy_tables(d, from & ~7ull);
-	if (err)
-		return err;
-	for (uint64_t gva = align_up(from + 8, 4); gva < end - lowest; gva += 4) {
+	/* Before the first name is num_syms, a word, aligned to 4 or 8. */
+	for (uint64_t gva = d->copy_gva + 8; gva + m.last < m.at; gva += 4) {
 		for (unsigned int back = 4; back <= 8; back += 4) {
-			uint32_t count = u32(d->copy + (gva - d->copy_gva) - back);
+			uint32_t n = u32(d->copy + (gva - d->copy_gva) - back);
 
-			if (count > highest - 256 && count <= highest && names_any(d, gva, count)) {
+			if (n > 256 * (m.n - 1) && n <= 256 * m.n && names_any(d, gva, n)) {
 				d->num_syms = gva - back;
 				return 0;
 			}
@@ -396,13 +418,8 @@ static int names_by_markers(struct decoder *d)
 /* In layouts up to 6.3, num_syms follows relative_base, which is the image's start. */
 static int names_by_base(struct decoder *d)
 {
-	uint64_t from = d->token_table - d->text > TABLES_MAX ? d->token_table - TABLES_MAX
-							      : d->text;
-	int err = copy_tables(d, align_up(from, 8));
+	int err = copy_tables(d, mapped_from(d, TABLES_MAX));
 
-	/* Parts before the tables may not be there; rodata before them is, and larger. */
-	if (err == -EFAULT)
-		err = copy_tables(d, align_up(from + (d->token_table - from) / 2, 8));
 	if (err)
 		return err;
 	for (size_t i = d->copied / 8; i-- > 2;) {
