@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "walk.h"
+#include "layout.h"
 
 #define NEXT	 0
 #define PREV	 8
@@ -222,6 +222,40 @@ bool vmi_xa_next(struct vmi_xa *x, uint64_t *index, uint64_t *entry)
 		}
 	}
 	return false;
+}
+
+enum { XA_HEAD, XA_SHIFT, XA_SLOTS, XA_FIELDS };
+
+static const char *const xa_paths[XA_FIELDS] = {
+	[XA_HEAD] = "xarray.xa_head",
+	[XA_SHIFT] = "xa_node.shift",
+	[XA_SLOTS] = "xa_node.slots",
+};
+
+uint64_t vmi_xa_load(struct vmi_walk *w, uint64_t xa, uint64_t index)
+{
+	const struct vmi_field *f = vmi_layout(w->guest, xa_paths, XA_FIELDS);
+	uint64_t e = f ? vmi_val(w, xa, &f[XA_HEAD]) : 0, shift, below = XA_MAX_SHIFT + 1;
+	unsigned int bits;
+
+	if (!xa_is_node(e))
+		return index || XA_TAG(e) ? 0 : e;
+	bits = f[XA_SLOTS].count == 16 ? 4 : 6; /* XA_CHUNK_SHIFT */
+	for (; xa_is_node(e); below = shift) {
+		uint64_t node = e - XA_INTERNAL;
+
+		/* Each level lies below the one above it, and the top holds the index or nothing
+		 * does. */
+		if (vmi_get(w, node, &f[XA_SHIFT], &shift) || shift >= below ||
+		    (below > XA_MAX_SHIFT && index >> shift >> bits) ||
+		    vmi_ptr(w,
+			    node + f[XA_SLOTS].offset + 8 * (index >> shift & ((1u << bits) - 1)),
+			    &e))
+			return 0;
+		if (!shift && xa_is_node(e))
+			return 0;
+	}
+	return XA_TAG(e) ? 0 : e;
 }
 
 /* ---------------------------------------------------------------------------------------- maple

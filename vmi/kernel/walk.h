@@ -169,6 +169,8 @@ struct vmi_xa {
 
 void vmi_xa_start(struct vmi_xa *x, struct vmi_walk *w, uint64_t xa, const char *where);
 bool vmi_xa_next(struct vmi_xa *x, uint64_t *index, uint64_t *entry);
+/* The pointer at an index, as xa_load(); 0 = nothing there. */
+uint64_t vmi_xa_load(struct vmi_walk *w, uint64_t xa, uint64_t index);
 
 /*
  * maple tree (include/linux/maple_tree.h): each range with an entry, in order. `mt` is the gva of

@@ -8,6 +8,7 @@
 	X(kernel_modules) \
 	X(kernel_symbols) \
 	X(memory_map) \
+	X(os_version) \
 	X(processes) \
 	X(syscall_table)
 

@@ -21,9 +21,6 @@ enum {
 	IDR_ROOT,
 	IDR_BASE,
 	PID_TASKS,
-	XA_HEAD,
-	XA_SHIFT,
-	XA_SLOTS,
 	FIELDS,
 };
 
@@ -43,55 +40,16 @@ static const char *const paths[FIELDS] = {
 	[IDR_ROOT] = "idr.idr_rt",
 	[IDR_BASE] = "idr.idr_base",
 	[PID_TASKS] = "pid.tasks",
-	[XA_HEAD] = "xarray.xa_head",
-	[XA_SHIFT] = "xa_node.shift",
-	[XA_SLOTS] = "xa_node.slots",
 };
 
 /* pid.tasks[] and task_struct.pid_links[]: PIDTYPE_PID is the first (include/linux/pid_types.h). */
 #define LIST_NEXT 0
 #define LIST_PREV 8
 
-/* xarray entries: include/linux/xarray.h */
-#define XA_INTERNAL 2u
-
-static bool xa_is_node(uint64_t e)
-{
-	return (e & 3) == XA_INTERNAL && e > 4096;
-}
-
-/* xa_load() of an array of pointers: 0 = nothing there. */
-static uint64_t xa_load(struct vmi_walk *w, const struct vmi_field *f, uint64_t xa, uint64_t index)
-{
-	uint64_t e = vmi_val(w, xa, &f[XA_HEAD]);
-	unsigned int bits = f[XA_SLOTS].count == 16 ? 4 : 6; /* XA_CHUNK_SHIFT */
-	unsigned int below = 64;
-	bool top = true;
-
-	if (!xa_is_node(e))
-		return index ? 0 : e;
-	while (xa_is_node(e)) {
-		uint64_t node = e - XA_INTERNAL, shift = vmi_val(w, node, &f[XA_SHIFT]);
-
-		if (shift >= below || (top && index >> shift >> bits))
-			return 0;
-		e = 0;
-		if (vmi_ptr(w,
-			    node + f[XA_SLOTS].offset + 8 * (index >> shift & ((1u << bits) - 1)),
-			    &e) ||
-		    !shift)
-			break;
-		below = (unsigned int)shift;
-		top = false;
-	}
-	return (e & 3) ? 0 : e;
-}
-
 /* As find_task_by_pid_ns(pid, &init_pid_ns); 0 = none. */
-static uint64_t find_task(struct vmi_tasks *t, int64_t pid)
+static uint64_t find_task(struct vmi_walk *w, const struct vmi_field *f, int64_t pid)
 {
-	const struct vmi_field *f = t->f;
-	uint64_t ns = vmi_sym(t->w->guest, "init_pid_ns"), idr, base, struct_pid, node;
+	uint64_t ns = vmi_sym(w->guest, "init_pid_ns"), idr, base, struct_pid, node;
 
 	for (int i = NS_IDR; i < FIELDS; i++)
 		if (!f[i].present)
@@ -99,11 +57,11 @@ static uint64_t find_task(struct vmi_tasks *t, int64_t pid)
 	if (!ns || !f[PID_LINKS].present)
 		return 0;
 	idr = ns + f[NS_IDR].offset;
-	base = vmi_val(t->w, idr, &f[IDR_BASE]);
+	base = vmi_val(w, idr, &f[IDR_BASE]);
 	if (pid < 0 || (uint64_t)pid < base)
 		return 0;
-	struct_pid = xa_load(t->w, f, idr + f[IDR_ROOT].offset, (uint64_t)pid - base);
-	if (!struct_pid || vmi_ptr(t->w, struct_pid + f[PID_TASKS].offset, &node) || !node)
+	struct_pid = vmi_xa_load(w, idr + f[IDR_ROOT].offset, (uint64_t)pid - base);
+	if (!struct_pid || vmi_ptr(w, struct_pid + f[PID_TASKS].offset, &node) || !node)
 		return 0;
 	return node - f[PID_LINKS].offset;
 }
@@ -143,7 +101,7 @@ int vmi_tasks_start(struct vmi_tasks *t, struct vmi_rows *r, bool threads, int64
 		return -ENOENT;
 	}
 	vmi_list_start(&t->outer, t->w, init + t->f[TASKS].offset, "task_struct.tasks");
-	one = pid >= 0 ? find_task(t, pid) : 0;
+	one = pid >= 0 ? find_task(t->w, t->f, pid) : 0;
 	if (one && listed(t, one) && !vmi_task_load(t, one, &t->leader) && t->leader.pid == pid &&
 	    t->leader.tgid == pid)
 		t->single = true;
@@ -158,6 +116,13 @@ int vmi_tasks_start_wanted(struct vmi_tasks *t, struct vmi_rows *r, bool threads
 	if (!vmi_want_int(r, column, &pid) || pid < 0)
 		pid = -1;
 	return vmi_tasks_start(t, r, threads, pid);
+}
+
+uint64_t vmi_first_task(struct vmi_walk *w)
+{
+	const struct vmi_field *f = vmi_layout(w->guest, paths, FIELDS);
+
+	return f ? find_task(w, f, 1) : 0;
 }
 
 uint64_t vmi_mm_pgd(struct vmi_walk *w, uint64_t mm)

@@ -51,6 +51,9 @@ void vmi_task_witness(struct vmi_tasks *t, const struct vmi_task *task);
 /* Loads a task from its task_struct's address. 0 or a negative errno value. */
 int vmi_task_load(struct vmi_tasks *t, uint64_t gva, struct vmi_task *out);
 
+/* gva of the task_struct of pid 1; 0 = not found. */
+uint64_t vmi_first_task(struct vmi_walk *w);
+
 /* The task's page table for vmi_read_as(); 0 = none. PTI: the kernel's half is complete in it. */
 uint64_t vmi_mm_pgd(struct vmi_walk *w, uint64_t mm);
 
