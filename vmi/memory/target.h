@@ -89,6 +89,9 @@ json_t *vmi_target_to_json(const struct vmi_target *t);
 int vmi_target_from_json(struct vmi_target **out, const json_t *j, const int *fds, size_t n_fds,
 			 struct vmi_error *err);
 
+/* One vCPU's registers, as vmi_target_to_json() has them in "vcpus". 0 or -EINVAL. */
+int vmi_vcpu_from_json(struct vmi_vcpu *out, const json_t *j);
+
 /* Parses a dump (regions, vcpus and vmcoreinfo are filled in) and opens the memory. */
 int vmi_target_open(struct vmi_target *t, struct vmi_mem **mem, struct vmi_error *err);
 

@@ -154,11 +154,10 @@ static int region_from_json(struct vmi_target *t, const json_t *j, const int *fd
 	return vmi_target_add_region(t, &r);
 }
 
-static int vcpu_from_json(struct vmi_target *t, const json_t *j)
+int vmi_vcpu_from_json(struct vmi_vcpu *out, const json_t *j)
 {
 	const json_t *gpr = json_object_get(j, "gpr");
 	struct vmi_vcpu v = { 0 };
-	struct vmi_vcpu *to;
 
 	if (json_array_size(gpr) != N(v.gpr))
 		return -EINVAL;
@@ -178,6 +177,17 @@ static int vcpu_from_json(struct vmi_target *t, const json_t *j)
 	}
 	if (v.id < 0)
 		return -EINVAL;
+	*out = v;
+	return 0;
+}
+
+static int vcpu_from_json(struct vmi_target *t, const json_t *j)
+{
+	struct vmi_vcpu v, *to;
+	int err = vmi_vcpu_from_json(&v, j);
+
+	if (err)
+		return err;
 	to = vmi_target_add_vcpu(t);
 	if (!to)
 		return -E2BIG;

@@ -4,13 +4,26 @@
 /* All tables, by name. */
 /* clang-format off */
 #define TABLES(X) \
+	X(bpf_programs) \
+	X(credentials) \
+	X(ftrace_hooks) \
+	X(idt) \
+	X(kernel_info) \
 	X(kernel_log) \
 	X(kernel_modules) \
 	X(kernel_symbols) \
+	X(kprobes) \
 	X(memory_map) \
 	X(os_version) \
+	X(process_envs) \
+	X(process_memory_map) \
+	X(process_namespaces) \
+	X(process_open_files) \
 	X(processes) \
-	X(syscall_table)
+	X(syscall_table) \
+	X(threads) \
+	X(uptime) \
+	X(vcpus)
 
 #define DECLARE(name) extern const struct vmi_table vmi_table_##name;
 #define POINT(name)   &vmi_table_##name,
