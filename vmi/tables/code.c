@@ -4,11 +4,16 @@
 #include <string.h>
 
 #include "code.h"
+#include "vmap.h"
 
 #define RANGES_MAX (1u << 16)
 #define LIST_MAX   (1u << 15) /* programs, trampolines, pages */
 #define PAGE	   4096
 #define PACK_MAX   (64u << 20)
+
+/* Our names for memory of the JIT that the kernel has no symbol for. */
+#define PACK  "bpf_prog_pack"
+#define IMAGE "bpf_image"
 
 /* What symbol lookup needs of a module; read when it is first asked. */
 struct names {
@@ -49,6 +54,7 @@ static int add(struct vmi_code *c, uint64_t start, uint64_t end, enum vmi_code_k
 	}
 	r = &c->range[c->n++];
 	*r = (struct vmi_code_range){ .start = start, .end = end, .kind = kind, .module = module };
+	r->named = strcmp(name, PACK) && strcmp(name, IMAGE);
 	strncpy(r->name, name, sizeof(r->name) - 1);
 	return 0;
 }
@@ -175,9 +181,35 @@ static int add_bpf_packs(struct vmi_code *c)
 			if (vmi_translate(c->w, g->pgd, at + bytes, &gpa, &left, NULL))
 				break;
 		}
-		err = add(c, at, at + bytes, VMI_CODE_BPF, "bpf_prog_pack", 0);
+		err = add(c, at, at + bytes, VMI_CODE_BPF, PACK, 0);
 	}
 	return err;
+}
+
+struct images {
+	struct vmi_code *c;
+	int err;
+};
+
+static bool bpf_image(void *arg, const struct vmi_vmap *v)
+{
+	struct images *i = arg;
+	const struct vmi_symbol *s = vmi_symbol_at(i->c->w->guest->symbols, v->caller);
+
+	if (v->caller && s && !strncmp(s->name, "bpf_", 4))
+		i->err = add(i->c, v->start, v->end, VMI_CODE_BPF, IMAGE, 0);
+	return i->err;
+}
+
+/* Before there were packs, each had memory of its own, which the JIT asked for. */
+static int add_bpf_images(struct vmi_code *c)
+{
+	struct images i = { .c = c };
+
+	if (vmi_sym(c->w->guest, "pack_list") || !vmi_sym(c->w->guest, "bpf_kallsyms"))
+		return 0;
+	vmi_vmaps(c->w, bpf_image, &i);
+	return i.err;
 }
 
 static int add_ftrace(struct vmi_code *c)
@@ -282,6 +314,7 @@ int vmi_code_open(struct vmi_code **out, struct vmi_walk *w)
 	err = err ? err : add_modules(c);
 	err = err ? err : add_bpf(c);
 	err = err ? err : add_bpf_packs(c);
+	err = err ? err : add_bpf_images(c);
 	err = err ? err : add_ftrace(c);
 	err = err ? err : add_kprobe_pages(c, "kprobe_insn_slots", "kprobe_insn_page");
 	err = err ? err : add_kprobe_pages(c, "kprobe_optinsn_slots", "kprobe_optinsn_page");

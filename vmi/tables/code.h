@@ -24,7 +24,8 @@ struct vmi_code_range {
 	uint64_t start, end; /* [start, end) */
 	enum vmi_code_kind kind;
 	char name[128]; /* of a module, or of the program: raw bytes */
-	uint32_t module; /* VMI_CODE_MODULE: which, in vmi_code.modules */
+	uint32_t module; /* VMI_CODE_MODULE: which of vmi_code_modules() */
+	bool named; /* by the kernel, in /proc/kallsyms */
 };
 
 struct vmi_code;

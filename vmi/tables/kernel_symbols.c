@@ -175,7 +175,7 @@ static bool generated(const struct scan *s, const struct vmi_code *c, enum vmi_c
 	if (s->module && strcmp(s->module, module))
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		if (v[i].kind == kind && strcmp(v[i].name, "bpf_prog_pack") &&
+		if (v[i].kind == kind && v[i].named &&
 		    emit(s, v[i].name, v[i].start, 't', module))
 			return true;
 	}

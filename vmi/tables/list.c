@@ -7,6 +7,7 @@
 	X(bpf_programs) \
 	X(credentials) \
 	X(ftrace_hooks) \
+	X(hidden_modules) \
 	X(idt) \
 	X(kernel_info) \
 	X(kernel_log) \
