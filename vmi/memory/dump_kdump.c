@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <libkdumpfile/kdumpfile.h>
 
@@ -58,54 +59,90 @@ static int add_regions(struct vmi_target *t, kdump_bmp_t *ram, uint64_t page)
 }
 
 /*
- * What libkdumpfile keeps to itself is read here (makedumpfile: diskdump_mod.h; QEMU:
- * include/sysemu/dump.h): QEMU's notes, and the machine, which it takes from QEMU's header only if
- * the operating system's name stands there too. The header takes the first block.
+ * The header, and the sub-header behind it (makedumpfile: diskdump_mod.h; QEMU:
+ * include/sysemu/dump.h), as far as they are read here: to see that they make sense before
+ * libkdumpfile believes them, and for what it keeps to itself. That are QEMU's notes, and the
+ * machine, which it takes from the header only if the operating system's name stands there too.
  */
-#define OFFSET_VERSION	  8
-#define OFFSET_MACHINE	  (12 + 4 * 65) /* in struct new_utsname */
-#define OFFSET_BLOCK_SIZE 428 /* behind that and a timeval */
-#define OFFSET_NOTE	  48 /* in the sub-header; then its size */
-#define NOTES_MAX	  (16u << 20)
+struct header {
+	char signature[8];
+	uint32_t version;
+	char utsname[6][65]; /* the fifth is the machine */
+	char pad[6];
+	char timestamp[16];
+	uint32_t status, block_size, sub_blocks, bitmap_blocks, max_mapnr;
+};
 
-static bool is_x86_64(const struct vmi_target *t, struct vmi_kdump *k)
+struct sub_header {
+	uint64_t phys_base;
+	uint32_t dump_level, split;
+	uint64_t start_pfn, end_pfn;
+	uint64_t vmcoreinfo, vmcoreinfo_size; /* version 3 */
+	uint64_t note, note_size; /* version 4 */
+	uint64_t erase_info, erase_info_size; /* version 5 */
+	uint64_t start_pfn_64, end_pfn_64, max_mapnr_64; /* version 6 */
+};
+
+#define BLOCK	       4096u /* a page of the machine */
+#define SUB_BLOCKS_MAX 16
+#define NOTES_MAX      (16u << 20)
+
+static bool read_headers(const struct vmi_target *t, struct header *h, struct sub_header *sub)
+{
+	uint64_t pages, bitmap;
+	struct stat st;
+
+	if (fstat(t->fds[0], &st) || vmi_read_at(t->fds[0], 0, h, sizeof(*h)) ||
+	    vmi_read_at(t->fds[0], BLOCK, sub, sizeof(*sub)) || h->block_size != BLOCK ||
+	    !h->sub_blocks || h->sub_blocks > SUB_BLOCKS_MAX)
+		return false;
+	/* two bitmaps: of RAM, and of what was dumped */
+	bitmap = (uint64_t)h->bitmap_blocks * BLOCK;
+	pages = h->version >= 6 ? sub->max_mapnr_64 : h->max_mapnr;
+	return bitmap < (uint64_t)st.st_size && pages <= bitmap / 2 * 8;
+}
+
+static bool is_x86_64(const struct header *h, struct vmi_kdump *k)
 {
 	const char *arch;
-	char machine[7];
 
 	if (kdump_get_string_attr(k->ctx, KDUMP_ATTR_ARCH_NAME, &arch) == KDUMP_OK)
 		return !strcmp(arch, KDUMP_ARCH_X86_64);
-	return !vmi_read_at(t->fds[0], OFFSET_MACHINE, machine, sizeof(machine)) &&
-	       !memcmp(machine, "x86_64", sizeof(machine));
+	return !memcmp(h->utsname[4], "x86_64", 7);
 }
 
-static void read_notes(struct vmi_target *t)
+static void read_notes(struct vmi_target *t, const struct header *h, const struct sub_header *sub)
 {
-	uint32_t version, block;
-	uint64_t where[2];
 	char *buf;
 
-	if (vmi_read_at(t->fds[0], OFFSET_VERSION, &version, sizeof(version)) || version < 4 ||
-	    vmi_read_at(t->fds[0], OFFSET_BLOCK_SIZE, &block, sizeof(block)) ||
-	    vmi_read_at(t->fds[0], (uint64_t)block + OFFSET_NOTE, where, sizeof(where)) ||
-	    !where[1] || where[1] > NOTES_MAX)
+	if (h->version < 4 || !sub->note_size || sub->note_size > NOTES_MAX)
 		return;
-	buf = malloc(where[1]);
-	if (buf && !vmi_read_at(t->fds[0], where[0], buf, where[1]))
-		vmi_notes_parse(t, buf, where[1]);
+	buf = malloc(sub->note_size);
+	if (buf && !vmi_read_at(t->fds[0], sub->note, buf, sub->note_size))
+		vmi_notes_parse(t, buf, sub->note_size);
 	free(buf);
 }
 
 static int parse(struct vmi_target *t, struct vmi_kdump *k, struct vmi_error *err)
 {
 	kdump_attr_t ram = { .type = KDUMP_BITMAP };
+	struct sub_header sub;
+	struct header h;
 	kdump_num_t page;
 	char *text;
 	int error;
 
-	if (kdump_open_fd(k->ctx, t->fds[0]) != KDUMP_OK)
-		return vmi_fail(err, -EINVAL, "%s: %s", t->name, kdump_get_err(k->ctx));
-	if (!is_x86_64(t, k))
+	if (!read_headers(t, &h, &sub))
+		return vmi_fail(err, -EINVAL, "%s is no whole kdump-compressed dump", t->name);
+	/* Not mapped: a file that is shorter than it says would be a signal. */
+	kdump_set_number_attr(k->ctx, KDUMP_ATTR_FILE_MMAP_POLICY, KDUMP_MMAP_NEVER);
+	if (kdump_open_fd(k->ctx, t->fds[0]) != KDUMP_OK) {
+		vmi_fail(err, -EINVAL, "%s: %s", t->name, kdump_get_err(k->ctx));
+		/* What could not be opened cannot be freed: 0.5.1 crashes in kdump_free(). */
+		k->ctx = NULL;
+		return -EINVAL;
+	}
+	if (!is_x86_64(&h, k))
 		return vmi_fail(err, -ENOTSUP, "%s is a dump of another machine than x86-64",
 				t->name);
 	if (kdump_get_number_attr(k->ctx, KDUMP_ATTR_PAGE_SIZE, &page) != KDUMP_OK ||
@@ -122,7 +159,7 @@ static int parse(struct vmi_target *t, struct vmi_kdump *k, struct vmi_error *er
 		vmi_target_set_vmcoreinfo(t, text, strlen(text));
 		free(text);
 	}
-	read_notes(t);
+	read_notes(t, &h, &sub);
 	return 0;
 }
 

@@ -48,7 +48,8 @@ int vmi_raw_parse(struct vmi_target *t, const char *map, struct vmi_error *err)
 		int error;
 
 		if (!number(&s, ":", &r.gpa) || s[-1] != ':' || !number(&s, "@", &r.bytes) ||
-		    s[-1] != '@' || !number(&s, ",", &r.offset) || !r.bytes)
+		    s[-1] != '@' || !number(&s, ",", &r.offset) || !r.bytes ||
+		    (!*s && s[-1] == ','))
 			return vmi_fail(err, -EINVAL, "\"%s\" is no map: GPA:BYTES@OFFSET,...",
 					map);
 		error = vmi_target_add_region(t, &r);

@@ -124,7 +124,7 @@ int vmi_mtree_parse(const char *text, struct vmi_flat *out, size_t max)
 	if (max > FLATS_MAX)
 		max = FLATS_MAX;
 	for (const char *line = text; *line;) {
-		size_t len = strcspn(line, "\n");
+		size_t len = strcspn(line, "\r\n");
 
 		if (!strncmp(line, "FlatView #", 10)) {
 			if (n)
@@ -137,7 +137,8 @@ int vmi_mtree_parse(const char *text, struct vmi_flat *out, size_t max)
 				return -E2BIG;
 			n += parse_flat(line, len, &out[n], &rom[n]);
 		}
-		line += len + (line[len] == '\n');
+		line += len;
+		line += strspn(line, "\r\n");
 	}
 	for (size_t i = 0; i < n; i++) {
 		if (rom[i] && !is_ram_block(out, rom, n, out[i].block))

@@ -219,8 +219,7 @@ static int parse(struct vmi_target *t, const json_t *j, const int *fds, size_t n
 	    !json_is_array(vcpus) || n_fds > VMI_FDS_MAX)
 		return -EINVAL;
 	/* Without any descriptor it is only to be looked at. */
-	if (!get_integer(j, "pidfd", &pidfd) ||
-	    (n_fds && pidfd != UINT64_MAX && pidfd >= n_fds))
+	if (!get_integer(j, "pidfd", &pidfd) || (n_fds && pidfd != UINT64_MAX && pidfd >= n_fds))
 		return -EINVAL;
 	t->pidfd = !n_fds || pidfd == UINT64_MAX ? -1 : fds[pidfd];
 	t->kind = (enum vmi_target_kind)kind;
