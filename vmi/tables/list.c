@@ -8,6 +8,7 @@
 	X(credentials) \
 	X(ftrace_hooks) \
 	X(hidden_modules) \
+	X(hidden_processes) \
 	X(idt) \
 	X(kernel_info) \
 	X(kernel_log) \
