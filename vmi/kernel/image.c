@@ -146,7 +146,8 @@ bool vmi_info_number(const char *info, const char *key, int base, uint64_t *out)
 			return true;
 		}
 		info = strchr(info, '\n');
-		info += info != NULL;
+		if (info)
+			info++;
 	}
 	return false;
 }

@@ -116,7 +116,8 @@ static bool digits_in(uint64_t word)
 static const unsigned char *find_digits(const unsigned char *buf, size_t from, size_t len)
 {
 	for (size_t i = from; i + 8 <= len; i += 8) {
-		size_t start = i > sizeof(digits) ? i - sizeof(digits) : 0;
+		/* What lies before `from` was seen: found again, it would be for ever. */
+		size_t start = i > from + sizeof(digits) ? i - sizeof(digits) : from;
 		const unsigned char *found;
 
 		if (!digits_in(u64(buf + i)))
@@ -201,6 +202,9 @@ static int find_tokens_in(struct decoder *d, unsigned char *buf, uint64_t from, 
 		while ((found = find_digits(buf, at, len))) {
 			if (tokens_at(d, gva + (uint64_t)(found - buf)))
 				return 0;
+			err = vmi_step(d->w);
+			if (err)
+				return err;
 			at = align_up((uint64_t)(found - buf) + sizeof(digits), 8);
 		}
 	}
@@ -298,7 +302,10 @@ static bool check_markers(const struct decoder *d, const uint32_t *markers, size
 	return false;
 }
 
-/* Counts the names at `gva`: are there n, of sane lengths, and do the markers behind them agree? */
+/*
+ * Counts the names at `gva`: are there n, of sane lengths, and do the markers behind them agree? A
+ * step for each name: memory may be made so that they are counted anew from thousands of places.
+ */
 static bool names_at(struct decoder *d, uint64_t gva, uint32_t n, bool big)
 {
 	static const uint32_t max = SYMBOLS_MAX;
@@ -320,7 +327,7 @@ static bool names_at(struct decoder *d, uint64_t gva, uint32_t n, bool big)
 			markers[i / 256] = (uint32_t)(p - names);
 		two |= big && p < end && *p & 0x80;
 		len = name_length(&p, end, big);
-		if (!len || len > NAME_MAX_LEN)
+		if (!len || len > NAME_MAX_LEN || vmi_step(d->w))
 			break;
 		for (uint32_t k = 0; k < len; k++)
 			expanded += d->tokens[p[k]].len;

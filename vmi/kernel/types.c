@@ -19,6 +19,7 @@
 #define CHAIN_MAX   64 /* typedefs and modifiers in a row; arrays of arrays */
 #define NESTED_MAX  32 /* anonymous structs that wait to be searched */
 #define MEMBERS_MAX (1u << 18) /* looked at for one path */
+#define NAME_LEN    512 /* KSYM_NAME_LEN; a longer one cannot be looked up */
 #define PROBES_MAX  4096 /* names in one bucket */
 #define CACHE_SIZE  4096 /* paths; a power of two */
 
@@ -329,12 +330,17 @@ static int index_names(struct vmi_types *t)
 		struct type type;
 		const char *name;
 		uint32_t *bucket;
+		size_t len;
 
 		parse(t->types + t->at[i], &type);
 		if (!is(&type, indexed) || !type.name)
 			continue;
+		/* Millions of types may share a name of millions of bytes: it is not measured. */
 		name = string(t, type.name);
-		bucket = &t->buckets[hash_of(name, strlen(name)) & t->mask];
+		len = strnlen(name, NAME_LEN);
+		if (len == NAME_LEN)
+			continue;
+		bucket = &t->buckets[hash_of(name, len) & t->mask];
 		t->next[i] = *bucket;
 		*bucket = i + 1;
 	}
@@ -424,7 +430,7 @@ static void search_start(struct search *s, const struct vmi_types *t, const char
 {
 	*s = (struct search){ .t = t, .name = name, .len = len, .kinds = kinds };
 	s->hash = hash_of(name, len);
-	s->at = t->buckets[s->hash & t->mask];
+	s->at = t ? t->buckets[s->hash & t->mask] : 0;
 }
 
 static bool search_next(struct search *s, struct type *out)
@@ -470,19 +476,21 @@ uint32_t vmi_types_id(const struct vmi_types *t, const char *name)
 
 uint32_t vmi_types_size(const struct vmi_types *t, const char *name)
 {
-	return size_of(t, vmi_types_id(t, name));
+	uint32_t id = vmi_types_id(t, name);
+
+	return id ? size_of(t, id) : 0;
 }
 
 const char *vmi_types_name(const struct vmi_types *t, uint32_t id)
 {
 	struct type type;
 
-	return load(t, id, &type) ? string(t, type.name) : "";
+	return t && load(t, id, &type) ? string(t, type.name) : "";
 }
 
 uint32_t vmi_types_count(const struct vmi_types *t)
 {
-	return t->end - 1;
+	return t ? t->end - 1 : 0;
 }
 
 /* -------------------------------------------------------------------------------------- members */
@@ -694,8 +702,11 @@ static struct cached *cached(struct memory *m, const char *path, uint64_t hash)
 int vmi_types_field(const struct vmi_types *t, const char *path, struct vmi_field *out)
 {
 	uint64_t hash = hash_of(path, strlen(path));
-	struct cached *c = cached(t->memory, path, hash);
+	struct cached *c = t ? cached(t->memory, path, hash) : NULL;
 
+	memset(out, 0, sizeof(*out));
+	if (!t)
+		return -ENOENT;
 	if (c && c->path) {
 		*out = c->field;
 		return out->present ? 0 : -ENOENT;
@@ -772,8 +783,11 @@ static int index_enumerators(const struct vmi_types *t)
 			continue;
 		for (uint32_t nth = type.vlen; nth-- && n < t->n_enumerators;) {
 			const char *name = string(t, enumerator_name(&type, nth));
-			uint32_t *bucket = &m->buckets[hash_of(name, strlen(name)) & m->mask];
+			size_t len = strnlen(name, NAME_LEN);
+			uint32_t *bucket = &m->buckets[hash_of(name, len) & m->mask];
 
+			if (len == NAME_LEN)
+				continue;
 			m->enumerators[n] = (struct enumerator){ id, nth, *bucket };
 			*bucket = ++n;
 		}

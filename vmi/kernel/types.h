@@ -36,6 +36,8 @@ int vmi_types_open(struct vmi_types **out, const void *blob, size_t bytes,
 		   const struct vmi_types *base);
 void vmi_types_close(struct vmi_types *t);
 
+/* All below take NULL for a kernel without BTF: it has no types. */
+
 /* Bytes of a struct, union or typedef "name"; 0: there is none (or it is only declared). */
 uint32_t vmi_types_size(const struct vmi_types *t, const char *name);
 

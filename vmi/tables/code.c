@@ -273,7 +273,8 @@ static int flatten(struct vmi_code *c)
 	size_t outer = 0;
 	int err = 0;
 
-	qsort(in, n, sizeof(*in), by_start);
+	if (n)
+		qsort(in, n, sizeof(*in), by_start);
 	c->range = NULL;
 	c->n = c->room = 0;
 	for (size_t i = 0; i < n && !err; i++) {

@@ -104,6 +104,9 @@ int vmi_rows_run(struct vmi_rows *r, const struct vmi_run *run, struct vmi_error
 		return -EINVAL;
 	}
 	ret = r->table->rows(r);
+	/* A table may do without what failed. */
+	if (!ret)
+		err->text[0] = 0;
 	vmi_row_drop(r);
 	r->run = NULL;
 	r->err = NULL;
