@@ -46,6 +46,9 @@ FAKE_ASM := tests/vmi/fake/types_btf.S
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
+# Numbers of a guest may be anything: sums of them wrap, as they do in Linux, which is built so too.
+VMI_CFLAGS := -fwrapv
+
 obj = $(patsubst %,$(B)/%.o,$(basename $(1)))
 LIB_OBJ := $(call obj,$(LIB_SRC))
 TOP_OBJ := $(call obj,$(TOP_SRC))
@@ -257,6 +260,8 @@ $(B)/iho-demo: $(DEMO_OBJ)
 	$(call say,LD)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@
 
+$(VMI_OBJ): ALL_CFLAGS += $(VMI_CFLAGS)
+
 $(B)/libvmi.a: $(VMI_OBJ)
 	$(call say,AR)
 	@rm -f $@
@@ -298,6 +303,35 @@ build/fuzz/%: tests/fuzz/%.c $(FUZZ_DEPS) build/iho.skel.h build/layout.h build/
 		-fno-sanitize-recover=undefined -Wno-missing-prototypes $< $(FUZZ_DEPS) \
 		$(call page,build) $(EXP_ASM) $(EXP_LIBS) $(FUZZ_LIBS) -o $@
 
+# The targets of vmi/ share what is compiled for them.
+VMI_FUZZ_BIN := $(filter build/fuzz/fuzz_vmi%,$(FUZZ_BIN))
+VMI_FUZZ_OBJ := $(patsubst %,build/fuzz/obj/%.o,$(basename $(VMI_SRC) $(FAKE_SRC) $(LIB_SRC)) $(FAKE_ASM))
+fuzz_cc = $(CLANG) $(filter-out -O2,$(ALL_CFLAGS)) $(VMI_CFLAGS) -O1 -fsanitize=$(1),address,undefined \
+	-fno-sanitize-recover=undefined -Wno-missing-prototypes -Wno-missing-field-initializers
+
+build/fuzz/obj/%.o: %.c
+	$(call say,CC)
+	@mkdir -p $(@D)
+	@$(call fuzz_cc,fuzzer-no-link) -c $< -o $@
+
+build/fuzz/obj/%.S.o: %.S
+	$(call say,AS)
+	@mkdir -p $(@D)
+	@$(CLANG) $(ALL_CFLAGS) -c $< -o $@
+
+$(VMI_FUZZ_OBJ): build/iho.skel.h build/memslots.skel.h build/layout.h
+build/fuzz/obj/tests/vmi/fake/types_btf.S.o: build/fake.btf
+build/fuzz/obj/tests/vmi/fake/types_btf.S.o: ALL_CFLAGS += -DFAKE_BTF='"build/fake.btf"'
+
+build/fuzz/libvmi.a: $(VMI_FUZZ_OBJ)
+	$(call say,AR)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(VMI_FUZZ_BIN): build/fuzz/%: tests/fuzz/%.c build/fuzz/libvmi.a
+	$(call say,FUZZ)
+	@$(call fuzz_cc,fuzzer) $< build/fuzz/libvmi.a $(VMI_LIBS) $(LIB_LIBS) -o $@
+
 $(B)/bench/%: tests/bench/%.c $(B)/libiho.a
 	$(call say,CC)
 	@mkdir -p $(@D)
@@ -316,4 +350,5 @@ $(B)/migration/%: tests/migration/%.c $(B)/libiho.a
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@
 
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
-	$(DEMO_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/bpf/iho.bpf.d $(B)/bpf/memslots.bpf.d
+	$(DEMO_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) \
+	$(VMI_FUZZ_OBJ:.o=.d) $(VMI_FUZZ_BIN:=.d) $(B)/bpf/iho.bpf.d $(B)/bpf/memslots.bpf.d
