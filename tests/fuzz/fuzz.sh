@@ -1,17 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# fuzz.sh SECONDS: runs every fuzz target, that long in all, two at a time; then the exporter itself is
-# fed broken requests for a tenth of it. What was found stays in build/fuzz/found. Inputs that a
+# fuzz.sh SECONDS [TARGET...]: runs the fuzz targets named, or all, that long in all, two at a time; with
+# fuzz_http, the exporter itself is then fed broken requests for a tenth of it. What was found stays in build/fuzz/found. Inputs that a
 # run finds to be new are kept in build/fuzz/NAME, where the next run begins.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-seconds=${1:?usage: fuzz.sh SECONDS}
+seconds=${1:?usage: fuzz.sh SECONDS [TARGET...]}
 case $seconds in *[!0-9]* | '') echo "fuzz.sh: \"$seconds\" is no number of seconds" >&2; exit 2 ;; esac
+shift
 
-targets=()
-for t in tests/fuzz/fuzz_*.c; do
-	targets+=("$(basename "$t" .c)")
-done
+targets=("$@")
+if [ $# = 0 ]; then
+	for t in tests/fuzz/fuzz_*.c; do
+		targets+=("$(basename "$t" .c)")
+	done
+fi
 # two run side by side, so each may have twice its share of the time
 each=$((2 * seconds / ${#targets[@]}))
 [ "$each" -le "$seconds" ] || each=$seconds
@@ -44,7 +47,7 @@ for ((i = 0; i < ${#targets[@]}; i += 2)); do
 		wait "$p" || status=1
 	done
 done
-if [ -x build/san/iho-exporter ]; then
+if [ -x build/san/iho-exporter ] && [[ " ${targets[*]} " == *' fuzz_http '* ]]; then
 	python3 tests/fuzz/http_hammer.py build/san/iho-exporter $((seconds / 10 > 0 ? seconds / 10 : 1)) || status=1
 fi
 exit $status
