@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
-# Guests with Linux kernels, under QEMU's TCG. Sourced by the *.t scripts, after tap.sh or in its
-# place by guest/run.sh.
+# Guests with Linux kernels, under QEMU's TCG. Sourced by the *.t scripts after tap.sh, and by run.sh.
 #
 #	guest_start NAME KERNEL [OPTION...]	boots one, and returns when it is ready; its folder is
 #						$GUESTS/NAME, QEMU's pid $GUEST_PID
@@ -10,6 +9,8 @@
 #	guest_truth NAME FOLDER			all that it says of itself: see guest/collect
 #	guest_qmp NAME COMMAND [JSON]		QEMU's monitor
 #	guest_dump NAME FILE [FORMAT]		its memory, as an ELF core or in QEMU's FORMAT
+#	guest_snapshot NAME FOLDER		truth and dumps of one moment
+#	guest_ftrace NAME FUNCTION, guest_kprobe NAME SYMBOL, guest_untrace NAME
 #	guest_stop NAME				ends it
 #
 # KERNEL is one of guest_kernels. Options:
@@ -48,8 +49,9 @@ guest_overlay() {
 	[ -f "$GUESTS/overlay" ] && return
 	rm -rf "$root"
 	mkdir -p "$root/guest" "$root/sbin" "$root/lib/iho" "$root/lib64" "$root/etc"
-	for f in "$guest_here"/*.c; do
-		"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static -pthread -o "$root/guest/$(basename "$f" .c)" "$f" || return 1
+	for f in agent workload; do
+		"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static -pthread \
+			-o "$root/guest/$f" "$guest_here/$f"*.c || return 1
 	done
 	cp "$guest_here/collect" "$root/guest/"
 	cp "$guest_here/init" "$root/"
@@ -67,6 +69,9 @@ guest_overlay() {
 		done
 	done
 	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$GUESTS/overlay.new"
+	rm -f "$GUESTS/disk"
+	truncate -s 8M "$GUESTS/disk"
+	PATH=$PATH:/usr/sbin:/sbin mke2fs -q -t ext4 -m 0 -L iho-disk "$GUESTS/disk" || return 1
 	mv "$GUESTS/overlay.new" "$GUESTS/overlay"
 }
 
@@ -80,7 +85,8 @@ guest_start() {
 		shift
 		case $o in
 		append=*) append="$append ${o#append=}" ;;
-		smp=* | mem=* | memory=* | kaslr=* | la57=* | pti=* | boot=* | workload=* | vmcoreinfo=* | files=*)
+		smp=* | mem=* | memory=* | kaslr=* | la57=* | pti=* | boot=* | workload=* | \
+			vmcoreinfo=* | files=*)
 			printf -v "${o%%=*}" %s "${o#*=}"
 			;;
 		--) break ;;
@@ -107,25 +113,29 @@ guest_start() {
 	elf) args+=(-kernel "$GUEST_LAB/$kernel/vmlinux") ;;
 	esac
 	case $memory in
-	memfd) args+=(-object "memory-backend-memfd,id=ram,size=$mem,share=on" -machine q35,memory-backend=ram) ;;
+	memfd)
+		args+=(-machine q35,memory-backend=ram
+			-object "memory-backend-memfd,id=ram,size=$mem,share=on")
+		;;
 	private) args+=(-machine q35) ;;
 	esac
 	[ "$vmcoreinfo" = off ] || args+=(-device vmcoreinfo)
 
-	qemu-system-x86_64 -name "iho-guest-$name" -accel tcg,thread=multi -cpu "$cpu" -smp "$smp" -m "$mem" \
-		-nodefaults -no-user-config -display none -no-reboot \
+	qemu-system-x86_64 -name "iho-guest-$name" -accel tcg,thread=multi \
+		-cpu "$cpu" -smp "$smp" -m "$mem" -nodefaults -no-user-config -display none -no-reboot \
 		-initrd "$d/initrd" -append "$append" "${args[@]}" \
 		-chardev "file,id=console,path=$d/console" -serial chardev:console \
 		-qmp "unix:$d/qmp,server=on,wait=off" \
-		-netdev user,id=net,restrict=on -device virtio-net-pci,netdev=net,romfile= \
+		-drive "file=$GUESTS/disk,if=virtio,format=raw,snapshot=on" \
+		-netdev user,id=net,restrict=on,ipv6=off -device virtio-net-pci,netdev=net,romfile= \
 		-device virtio-serial-pci -chardev "socket,id=agent,path=$d/agent,server=on,wait=off" \
 		-device virtserialport,chardev=agent,name=agent "$@" >"$d/qemu.log" 2>&1 &
 	GUEST_PID=$!
 	GUEST_PIDS[$name]=$GUEST_PID
 	[ -z "${TAP_PIDS+x}" ] || TAP_PIDS+=("$GUEST_PID")
-	rm -f "$d/initrd.sent"
-	"$guest_here/talk.py" run "$d/agent" true || {
+	"$guest_here/talk.py" run "$d/agent" 'cat /run/failed && ! [ -s /run/failed ]' || {
 		guest_die "$name did not get ready:" "$(tail -n 5 "$d/qemu.log" "$d/console")"
+		guest_stop "$name"
 		return 1
 	}
 	rm -f "$d/initrd"
@@ -134,6 +144,11 @@ guest_start() {
 guest_run() { "$guest_here/talk.py" run "$GUESTS/$1/agent" "$2"; }
 guest_put() { "$guest_here/talk.py" put "$GUESTS/$1/agent" "$2" "$3"; }
 guest_qmp() { "$guest_here/talk.py" qmp "$GUESTS/$1/qmp" "${@:2}"; }
+
+guest_hmp() { # NAME COMMAND: QEMU's monitor for humans
+	guest_qmp "$1" human-monitor-command "{\"command-line\": \"$2\"}" |
+		/usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin).replace("\r", ""), end="")'
+}
 
 guest_truth() {
 	mkdir -p "$2"
@@ -146,6 +161,36 @@ guest_dump() {
 	rm -f "$file"
 	guest_qmp "$1" dump-guest-memory \
 		"{\"paging\": false, \"protocol\": \"file:$file\"${3:+, \"format\": \"$3\"}}" >/dev/null
+}
+
+# guest_snapshot NAME FOLDER: what the guest says of itself, and its memory of that moment; then it is
+# halted. FOLDER/{truth/,dump.elf,dump.kdump,registers,mtree}
+guest_snapshot() {
+	local what
+	mkdir -p "$2"
+	guest_truth "$1" "$2/truth" &&
+		guest_qmp "$1" stop >/dev/null &&
+		guest_dump "$1" "$2/dump.elf" &&
+		guest_dump "$1" "$2/dump.kdump" kdump-zlib || return
+	for what in registers mtree; do
+		guest_hmp "$1" "info $what $([ $what = mtree ] && echo -f || echo -a)" >"$2/$what" || return
+	done
+	chmod 644 "$2"/dump.*
+}
+
+# The function tracer on FUNCTION, a kprobe on SYMBOL: what an honest administrator does
+guest_ftrace() { # NAME FUNCTION
+	guest_run "$1" "cd /sys/kernel/tracing && echo $2 >set_ftrace_filter && echo function >current_tracer"
+}
+
+guest_kprobe() { # NAME SYMBOL
+	guest_run "$1" "cd /sys/kernel/tracing && echo 'p:iho_$2 $2' >>kprobe_events &&
+		echo 1 >events/kprobes/iho_$2/enable"
+}
+
+guest_untrace() { # NAME: neither of them any more
+	guest_run "$1" 'cd /sys/kernel/tracing && echo nop >current_tracer && echo >set_ftrace_filter &&
+		{ [ ! -d events/kprobes ] || echo 0 >events/kprobes/enable; } && echo >kprobe_events'
 }
 
 guest_stop() {
