@@ -349,6 +349,12 @@ $(B)/migration/%: tests/migration/%.c $(B)/libiho.a
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libiho.a $(LIB_LIBS) -o $@
 
+# What the tests of looking into guests need.
+$(B)/vmi-tests/%: tests/vmi/%.c $(B)/libvmi.a $(B)/libiho.a
+	$(call say,CC)
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $< $(B)/libvmi.a $(B)/libiho.a $(LIB_LIBS) $(VMI_LIBS) -o $@
+
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
 	$(DEMO_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) \
 	$(VMI_FUZZ_OBJ:.o=.d) $(VMI_FUZZ_BIN:=.d) $(B)/bpf/iho.bpf.d $(B)/bpf/memslots.bpf.d

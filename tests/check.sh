@@ -38,7 +38,7 @@ fi
 if [ $what = host ] || [ $what = all ]; then
 	make --no-print-directory programs
 	make --no-print-directory programs SAN=1
-	tests+=(tests/host/*.t)
+	tests+=(tests/host/*.t tests/vmi/*.t)
 	# the same system tests once more with the sanitizers, but for the long ones
 	tests+=(tests/san/*.t)
 fi

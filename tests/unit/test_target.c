@@ -24,7 +24,7 @@
 #define ARRAY_SIZE(a)	    (sizeof(a) / sizeof((a)[0]))
 #define assert_begins(a, b) assert_memory_equal(a, b, strlen(b))
 
-/* ------------------------------------------------------------------------------------------ files */
+/* ---------------------------------------------------------------------------------------- files */
 
 struct file {
 	unsigned char *v;
@@ -96,7 +96,7 @@ static void close_dump(struct vmi_target *t, struct vmi_mem *m)
 	vmi_target_free(t);
 }
 
-/* -------------------------------------------------------------------------------------------- raw */
+/* ------------------------------------------------------------------------------------------ raw */
 
 static void test_raw(void **state)
 {
@@ -185,7 +185,7 @@ static void test_what_is_no_dump(void **state)
 	discard(&f);
 }
 
-/* -------------------------------------------------------------------------------------------- ELF */
+/* ------------------------------------------------------------------------------------------ ELF */
 
 struct load {
 	uint64_t gpa, filesz, memsz, offset;
@@ -410,7 +410,7 @@ static void test_elf_broken(void **state)
 	discard(&f);
 }
 
-/* ------------------------------------------------------------------------------------------ notes */
+/* ---------------------------------------------------------------------------------------- notes */
 
 static size_t put_note(struct file *f, size_t at, const char *name, uint32_t type, const void *desc,
 		       size_t len)
@@ -482,7 +482,7 @@ static void test_notes(void **state)
 	v = t->vcpus;
 	assert_int_equal(v[0].known, VMI_REG_GPR | VMI_REG_CR | VMI_REG_DTR | VMI_REG_SEG);
 	assert_int_equal(v[1].known, v[0].known | VMI_REG_KERNEL_GS);
-	/* QEMUCPUState in 8-byte words: 1 rax, 2 rbx, 3 rcx, 4 rdx, 5 rsi, 6 rdi, 7 rsp, 8 rbp ... */
+	/* QEMUCPUState in 8-byte words: rax rbx rcx rdx rsi rdi rsp rbp r8 ... from 1 on */
 	assert_int_equal(v[1].gpr[0], 0x4001);
 	assert_int_equal(v[1].gpr[1], 0x4003);
 	assert_int_equal(v[1].gpr[2], 0x4004);
@@ -563,7 +563,7 @@ static void test_elf_every_byte(void **state)
 	discard(&f);
 }
 
-/* ------------------------------------------------------------------------------------------ kdump */
+/* ---------------------------------------------------------------------------------------- kdump */
 
 /* libkdumpfile 0.5.1 does not give back all of what it took. */
 const char *__lsan_default_suppressions(void);
@@ -731,7 +731,7 @@ static void test_kdump(void **state)
 	discard(&f);
 }
 
-/* ------------------------------------------------------------------------------------------- JSON */
+/* ----------------------------------------------------------------------------------------- JSON */
 
 static struct vmi_target *make_live(void)
 {
@@ -1114,7 +1114,7 @@ static void test_registers(void **state)
 	free(t.vcpus);
 }
 
-/* -------------------------------------------------------------------------------------- the guess */
+/* ------------------------------------------------------------------------------------ the guess */
 
 /* As QEMU 7.2 placed them ("info mtree"); tests/vmi/target.t asks the QEMU that is installed. */
 static void test_split(void **state)
@@ -1175,7 +1175,7 @@ static void test_guess(void **state)
 		{ .start = 3 * gib, .end = 5 * gib, .readable = true, .writable = true },
 		{ .start = 5 * gib, .end = 6 * gib, .readable = true, .writable = true },
 		{ .start = 6 * gib, .end = 6 * gib + mib },
-		{ .start = 7 * gib, .end = 8 * gib, .writable = true, .readable = true, .inode = 5 },
+		{ 7 * gib, 8 * gib, .writable = true, .readable = true, .inode = 5 },
 	};
 	struct vmi_slots v = { 0 };
 	char how[160];
@@ -1230,7 +1230,7 @@ static void test_guess(void **state)
 	free(v.v);
 }
 
-/* -------------------------------------------------------------------------------------- processes */
+/* ------------------------------------------------------------------------------------ processes */
 
 static void test_no_such_vm(void **state)
 {

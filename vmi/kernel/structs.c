@@ -375,7 +375,8 @@ bool vmi_maple_next(struct vmi_maple *m, uint64_t *first, uint64_t *last, uint64
 			continue;
 		}
 		if (type != MA_LEAF_64) {
-			if (!xa_is_node(e))
+			/* mt_mk_node(); unlike the root it is not marked as internal */
+			if (!(e & ~MA_NODE_MASK))
 				vmi_walk_stop(m->w, VMI_STOP_FAULT, m->where);
 			else
 				maple_push(m, e, from, to);

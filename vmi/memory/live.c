@@ -268,7 +268,7 @@ void vmi_live_free(struct vmi_live *l)
 	free(l);
 }
 
-/* ------------------------------------------------------------------------------------------ find */
+/* ----------------------------------------------------------------------------------------- find */
 
 /* KVM knows; QEMU knows; else a guess. Each says why it could not. */
 static int find_slots(struct vmi_target *t, const struct vmi_vmas *m, struct vmi_slots *slots,

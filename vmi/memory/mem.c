@@ -9,8 +9,8 @@
  *
  * Loading from a mapped hole of a memfd or of hugetlbfs makes the kernel allocate the page, in the
  * guest's name: looking at memory that a guest never used, or gave back through its balloon, would
- * fill it. So a page is only read through the mapping once it is known to be there: lseek(SEEK_DATA)
- * tells for whole extents, and where it does not, pread() does, which reads holes as zeros.
+ * fill it. So a page is read through the mapping only when it is known to be there: SEEK_DATA tells
+ * for whole extents, and where it does not, pread() does, which reads holes as zeros.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -346,7 +346,7 @@ static bool is_zero(const char *buf, size_t len)
 	return !len || (!buf[0] && !memcmp(buf, buf + 1, len - 1));
 }
 
-/* A page that may be a hole. One with anything in it is none; where huge pages are, all of those. */
+/* A page that may be a hole. One with anything in it is none, and so is its huge page. */
 static int read_unsure(struct mapping *map, int fd, uint64_t at, char *buf, size_t len)
 {
 	int err = read_file(fd, map->offset + at, buf, len);

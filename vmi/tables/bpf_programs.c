@@ -32,7 +32,8 @@ static const struct vmi_column columns[] = {
 	[COL_TYPE] = { "type", VMI_TEXT, "kprobe, tracing, cgroup_skb, xdp, ..." },
 	[COL_NAME] = { "name", VMI_TEXT, "as its loader named it, at most 15 bytes" },
 	[COL_TAG] = { "tag", VMI_TEXT, "digest of its instructions, hex" },
-	[COL_LOADED_NS] = { "loaded_ns", VMI_INTEGER, "when it was loaded: nanoseconds since boot" },
+	[COL_LOADED_NS] = { "loaded_ns", VMI_INTEGER,
+			    "when it was loaded: nanoseconds since boot" },
 	[COL_UID] = { "uid", VMI_INTEGER, "user who loaded it" },
 	[COL_GPL] = { "gpl_compatible", VMI_INTEGER, "1: by its licence" },
 	[COL_JITED] = { "jited", VMI_INTEGER, "1: it is machine code" },
@@ -41,8 +42,10 @@ static const struct vmi_column columns[] = {
 	[COL_INSNS] = { "insns", VMI_INTEGER, "instructions of BPF, after the verifier" },
 	[COL_BYTES_XLATED] = { "bytes_xlated", VMI_INTEGER, "size of those" },
 	[COL_MAP_IDS] = { "map_ids", VMI_TEXT, "maps that it uses, by comma" },
-	[COL_LINK_IDS] = { "link_ids", VMI_TEXT, "links that attach it, by comma, each with its type" },
-	[COL_ATTACH] = { "attach_function", VMI_TEXT, "function of the kernel that it was made for" },
+	[COL_LINK_IDS] = { "link_ids", VMI_TEXT,
+			   "links that attach it, by comma, each with its type" },
+	[COL_ATTACH] = { "attach_function", VMI_TEXT,
+			 "function of the kernel that it was made for" },
 	[COL_BTF_ID] = { "btf_id", VMI_INTEGER, "its types; NULL = none" },
 	[COL_FUNCTIONS] = { "functions", VMI_INTEGER, "how many it has; 0 = only itself" },
 };
@@ -271,7 +274,8 @@ static int rows(struct vmi_rows *r)
 	struct vmi_xa x;
 
 	if (!idr || find_types(&s.t, s.g))
-		return vmi_rows_error(r, "this kernel has no BPF programs, or their struct is unknown");
+		return vmi_rows_error(
+			r, "this kernel has no BPF programs, or their struct is unknown");
 	load_links(&s);
 	vmi_xa_start(&x, s.w, idr, "prog_idr");
 	while (vmi_xa_next(&x, &index, &prog)) {

@@ -99,8 +99,8 @@ static int add_module(struct vmi_code *c, const struct vmi_module *m, size_t *ro
 			continue;
 		/* Before 6.4 an area holds code, then data: only the code counts. */
 		if (c->t.core.present && c->t.text_size.present) {
-			uint64_t at = m->gva + (base == m->text ? c->t.core.offset :
-								  c->t.init_layout.offset);
+			uint64_t at = m->gva + (base == m->text ? c->t.core.offset
+								: c->t.init_layout.offset);
 			uint64_t text = vmi_val(c->w, at, &c->t.text_size);
 
 			bytes = text < bytes ? text : bytes;
@@ -155,8 +155,8 @@ static int add_bpf(struct vmi_code *c)
 }
 
 /*
- * Programs that are not named (classic filters) lie in packs of 2 MiB a NUMA node, or more, in which
- * only the JIT writes (5.18 and later).
+ * Programs that are not named (classic filters) lie in packs of 2 MiB a NUMA node, or more, in
+ * which only the JIT writes (5.18 and later).
  */
 static int add_bpf_packs(struct vmi_code *c)
 {
@@ -433,8 +433,7 @@ static int module_symbol(struct vmi_code *c, size_t i, uint64_t addr, const char
 			lo = mid + 1;
 	}
 	/* The first of several at one address, as the kernel has it. */
-	while (lo > 1 && n->s.sym[n->order[lo - 2]].st_value ==
-				 n->s.sym[n->order[lo - 1]].st_value)
+	while (lo > 1 && n->s.sym[n->order[lo - 2]].st_value == n->s.sym[n->order[lo - 1]].st_value)
 		lo--;
 	if (!lo || !vmi_module_has(&c->modules[i], n->s.sym[n->order[lo - 1]].st_value))
 		return -ENOENT;
@@ -455,9 +454,9 @@ int vmi_code_symbol(struct vmi_code *c, uint64_t addr, const char **symbol, uint
 	    r->kind != VMI_CODE_MODULE) {
 		*symbol = r->name;
 		*offset = addr - r->start;
-		*module = r->kind == VMI_CODE_BPF ? "bpf" :
-			  r->kind == VMI_CODE_FTRACE ? "__builtin__ftrace" :
-						       "__builtin__kprobes";
+		*module = r->kind == VMI_CODE_BPF      ? "bpf"
+			  : r->kind == VMI_CODE_FTRACE ? "__builtin__ftrace"
+						       : "__builtin__kprobes";
 		return 0;
 	}
 	if (addr >= g->text && addr < g->image_end) {

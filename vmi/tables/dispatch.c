@@ -9,8 +9,8 @@
 #define ESI	  6
 
 /*
- * cmp $imm, %esi (81 /7, 83 /7); test %esi, %esi counts as a comparison with 0; sub (/5) compares, too,
- * and changes the number.
+ * cmp $imm, %esi (81 /7, 83 /7); test %esi, %esi counts as a comparison with 0; sub (/5) compares,
+ * too, and changes the number.
  */
 static bool compares(const struct vmi_insn *i, uint32_t *with, bool *subtracts)
 {

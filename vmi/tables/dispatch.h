@@ -2,9 +2,9 @@
 /*
  * Private to vmi/tables: where a kernel's switch over system calls leads to.
  *
- * Since 6.9 (and 6.1.90, 6.6.30) system calls are made by x64_sys_call() and ia32_sys_call(), a switch
- * that compilers turn into a tree of comparisons with jumps at its leaves; the tables are read by
- * tracing only. Each number is followed through that tree.
+ * Since 6.9 (and 6.1.90, 6.6.30) system calls are made by x64_sys_call() and ia32_sys_call(), a
+ * switch that compilers turn into a tree of comparisons with jumps at its leaves; the tables are
+ * read by tracing only. Each number is followed through that tree.
  */
 #ifndef VMI_DISPATCH_H
 #define VMI_DISPATCH_H

@@ -34,8 +34,8 @@ struct vmi_ftrace {
 int vmi_ftrace_open(struct vmi_ftrace *f, struct vmi_walk *w);
 
 /* Each of the list; `fn` returns true when it has enough. */
-void vmi_ftrace_each_ops(struct vmi_ftrace *f, bool (*fn)(void *arg, const struct vmi_ftrace_ops *o),
-			 void *arg);
+void vmi_ftrace_each_ops(struct vmi_ftrace *f,
+			 bool (*fn)(void *arg, const struct vmi_ftrace_ops *o), void *arg);
 
 /* Each site, those of modules too. 0; -ENOMEM. */
 int vmi_ftrace_each_site(struct vmi_ftrace *f,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Modules that one part of the kernel knows and another does not. A module that is loaded is in the
- * list, in the tree of addresses, and in /sys/module; what hides takes itself out of some of them, but
- * its memory stays mapped, with its struct module, which points to itself, in it. And executable pages
- * that belong to nothing known are shown, whatever became of their module.
+ * list, in the tree of addresses, and in /sys/module; what hides takes itself out of some of them,
+ * but its memory stays mapped, with its struct module, which points to itself, in it. And
+ * executable pages that belong to nothing known are shown, whatever became of their module.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -40,7 +40,8 @@ static const struct vmi_column columns[] = {
 	[COL_IN_BTF] = { "in_btf", VMI_INTEGER, "1: among modules with types; many have none" },
 	[COL_IN_MEMORY] = { "in_memory", VMI_INTEGER, "1: its struct module is in mapped memory" },
 	[COL_MISSING] = { "missing", VMI_TEXT, "views that it should be in and is not, by comma" },
-	[COL_CALLER] = { "mapped_by", VMI_TEXT, "of code without a module: who asked for the memory" },
+	[COL_CALLER] = { "mapped_by", VMI_TEXT,
+			 "of code without a module: who asked for the memory" },
 };
 
 #define FOUND_MAX    8192 /* modules */
@@ -71,7 +72,7 @@ struct scan {
 	/* ranges that the cache of executable memory has in reserve (6.13 and later) */
 	struct {
 		uint64_t first, last;
-	} *spare;
+	} * spare;
 	size_t n_spare;
 	/* the area that holds the code in question */
 	uint64_t addr;
@@ -180,8 +181,8 @@ static void try_struct(struct scan *s, uint64_t gva)
 {
 	struct vmi_module m;
 
-	if (vmi_module_load(s->w, &s->t, gva, &m) || m.state > VMI_MODULE_UNFORMED ||
-	    !m.areas || !m.text || !*m.name)
+	if (vmi_module_load(s->w, &s->t, gva, &m) || m.state > VMI_MODULE_UNFORMED || !m.areas ||
+	    !m.text || !*m.name)
 		return;
 	for (const char *p = m.name; *p; p++) {
 		if (*p <= ' ' || *p > '~')
@@ -225,8 +226,8 @@ static void see_memory(struct scan *s)
 
 static void report_modules(struct scan *s)
 {
-	unsigned int must = s->views & (VMI_MODULE_IN_LIST | VMI_MODULE_IN_TREE |
-					VMI_MODULE_IN_SYSFS);
+	unsigned int must = s->views &
+			    (VMI_MODULE_IN_LIST | VMI_MODULE_IN_TREE | VMI_MODULE_IN_SYSFS);
 
 	for (size_t i = 0; i < s->n && !s->enough; i++) {
 		struct vmi_hidden h = { .module = true, .views = s->found[i].views };
@@ -267,7 +268,8 @@ static void load_spare(struct scan *s)
 	}
 }
 
-/* Memory in reserve holds nothing but traps: it is filled with them when it is made and given back. */
+/* Memory in reserve holds nothing but traps: it is filled with them when it is made and given back.
+ */
 static bool is_spare(struct scan *s, uint64_t page)
 {
 	uint8_t bytes[PAGE];
@@ -460,13 +462,15 @@ static int rows(struct vmi_rows *r)
 		err = vmi_hidden_modules(vmi_rows_walk(r), o.c, &o.views, row, &o);
 	vmi_code_close(o.c);
 	if (err == -ENOENT)
-		return vmi_rows_error(r, "this kernel has no modules, or its struct module is unknown");
+		return vmi_rows_error(
+			r, "this kernel has no modules, or its struct module is unknown");
 	return err && !vmi_rows_walk(r)->stop ? vmi_rows_error(r, "%s", strerror(-err)) : 0;
 }
 
 const struct vmi_table vmi_table_hidden_modules = {
 	.name = "hidden_modules",
-	.doc = "Modules that one part of the kernel knows and another does not, and code without owner.",
+	.doc = "Modules that one part of the kernel knows and another does not, and code without "
+	       "owner.",
 	.origin = VMI_OURS,
 	.needs = VMI_LEVEL_TYPES,
 	.columns = columns,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Private to vmi/tables: modules as different parts of the kernel know them, and code that belongs to
- * nothing known.
+ * Private to vmi/tables: modules as different parts of the kernel know them, and code that belongs
+ * to nothing known.
  */
 #ifndef VMI_HIDDEN_MODULES_H
 #define VMI_HIDDEN_MODULES_H

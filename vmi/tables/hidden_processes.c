@@ -2,8 +2,8 @@
 /*
  * Tasks that one part of the kernel knows and another does not. A living task is in the list of
  * processes (or is a thread of one that is), has a number by which it is found, and a process is a
- * child of its parent. Who runs or waits for a CPU is in the scheduler's books, whatever became of the
- * others.
+ * child of its parent. Who runs or waits for a CPU is in the scheduler's books, whatever became of
+ * the others.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -421,7 +421,8 @@ static bool row(void *arg, const struct vmi_hidden_task *h)
 	vmi_str(o->r, COL_NAME, h->task.comm);
 	vmi_hex(o->r, COL_TASK, h->task.gva);
 	for (unsigned int i = 0; i < VMI_TASK_VIEWS; i++) {
-		if (!(o->views >> i & 1) || (1u << i == VMI_TASK_IN_TREE && h->task.pid != h->task.tgid))
+		if (!(o->views >> i & 1) ||
+		    (1u << i == VMI_TASK_IN_TREE && h->task.pid != h->task.tgid))
 			continue;
 		vmi_int(o->r, COL_IN_LIST + i, h->views >> i & 1);
 	}

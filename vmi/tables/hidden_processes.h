@@ -22,9 +22,9 @@ struct vmi_hidden_task {
 };
 
 /*
- * Calls `fn` for each task that a part of the kernel knows while another, which knows all, does not;
- * it returns true when it has enough. What only one of two looks saw is not told: tasks come and go.
- * 0 or a negative errno value with a sentence. `*views`: which views this kernel has.
+ * Calls `fn` for each task that a part of the kernel knows while another, which knows all, does
+ * not; it returns true when it has enough. What only one of two looks saw is not told: tasks come
+ * and go. 0 or a negative errno value with a sentence. `*views`: which views this kernel has.
  */
 int vmi_hidden_tasks(struct vmi_rows *r, unsigned int *views,
 		     bool (*fn)(void *arg, const struct vmi_hidden_task *h), void *arg);

@@ -93,8 +93,8 @@ int vmi_idt_expected(unsigned int vector, const char *symbol, uint64_t offset)
 	static const char prefix[] = "asm_exc_";
 
 	/* Stubs, one behind the other, for interrupts of devices and those that nobody waits for. */
-	if (vector >= 32 && (!strcmp(symbol, "irq_entries_start") ||
-			     !strcmp(symbol, "spurious_entries_start")))
+	if (vector >= 32 &&
+	    (!strcmp(symbol, "irq_entries_start") || !strcmp(symbol, "spurious_entries_start")))
 		return 1;
 	/* What no CPU raises, or this kernel was built without, keeps the stub of the early boot. */
 	if (!strcmp(symbol, "early_idt_handler_array"))
@@ -156,9 +156,10 @@ static int rows(struct vmi_rows *r)
 			vmi_int(r, COL_SELECTOR, g->selector);
 			vmi_int(r, COL_IST, g->ist);
 			vmi_int(r, COL_DPL, g->dpl);
-			vmi_str(r, COL_TYPE, g->type == TYPE_INTERRUPT ? "interrupt" :
-					     g->type == TYPE_TRAP      ? "trap" :
-									 NULL);
+			vmi_str(r, COL_TYPE,
+				g->type == TYPE_INTERRUPT ? "interrupt"
+				: g->type == TYPE_TRAP	  ? "trap"
+							  : NULL);
 			handler(r, c, i, g);
 		}
 		if (vmi_row_end(r))

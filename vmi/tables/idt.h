@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Private to vmi/tables: the interrupt descriptor table, for the table and for the verdicts about it. */
+/* Private to vmi/tables: the interrupt descriptor table, for the table and for the verdicts about
+ * it. */
 #ifndef VMI_IDT_H
 #define VMI_IDT_H
 

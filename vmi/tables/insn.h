@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Private to vmi/tables: the shape of an x86-64 instruction (SDM vol. 2, 2 and appendix A): how long it
- * is, where its parts lie, where it branches to. Enough to step through a kernel's text; it does not
- * tell what an instruction computes.
+ * Private to vmi/tables: the shape of an x86-64 instruction (SDM vol. 2, 2 and appendix A): how
+ * long it is, where its parts lie, where it branches to. Enough to step through a kernel's text; it
+ * does not tell what an instruction computes.
  */
 #ifndef VMI_INSN_H
 #define VMI_INSN_H

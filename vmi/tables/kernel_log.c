@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The kernel's log (Linux 5.10 and later: kernel/printk/printk_ringbuffer.h): a ring of descriptors, as
- * many infos, and a ring of texts in which a block that would not fit before the end starts anew at the
- * beginning.
+ * The kernel's log (Linux 5.10 and later: kernel/printk/printk_ringbuffer.h): a ring of
+ * descriptors, as many infos, and a ring of texts in which a block that would not fit before the
+ * end starts anew at the beginning.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -100,9 +100,9 @@ static int find_log(struct log *l)
 	l->tail = vmi_val(l->w, prb, &tail) & ID_MASK;
 	l->data = vmi_val(l->w, prb, &data);
 	return l->descs && l->infos && l->data && l->count_bits && l->size_bits &&
-			       l->count_bits <= DESCS_BITS_MAX && l->size_bits <= TEXT_BITS_MAX ?
-		       0 :
-		       -1;
+			       l->count_bits <= DESCS_BITS_MAX && l->size_bits <= TEXT_BITS_MAX
+		       ? 0
+		       : -1;
 }
 
 /* The block's text; its length, LOST where the kernel lost it, or -1 where it was overwritten. */
@@ -189,7 +189,8 @@ static int rows(struct vmi_rows *r)
 	struct log l = { .w = vmi_rows_walk(r) };
 
 	if (find_log(&l))
-		return vmi_rows_error(r, "this kernel's log is not the ring buffer of 5.10 and later");
+		return vmi_rows_error(r,
+				      "this kernel's log is not the ring buffer of 5.10 and later");
 	l.text = malloc(TEXT_MAX + 1);
 	if (!l.text)
 		return vmi_rows_error(r, "out of memory");

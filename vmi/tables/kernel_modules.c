@@ -50,7 +50,8 @@ static void used_by(struct vmi_rows *r, struct vmi_modules *m, const struct vmi_
 			break;
 		if (len + strlen(name) + sizeof(PERMANENT) + 2 > sizeof(text))
 			break;
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len ? "," : "", name);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len ? "," : "",
+					name);
 	}
 	if (vmi_val(w, mod->gva, &m->t.init) && m->t.exit.present &&
 	    !vmi_val(w, mod->gva, &m->t.exit))
@@ -94,7 +95,8 @@ static int rows(struct vmi_rows *r)
 	uint64_t refcnt;
 
 	if (vmi_modules_start(&m, vmi_rows_walk(r)))
-		return vmi_rows_error(r, "this kernel has no modules, or its struct module is unknown");
+		return vmi_rows_error(
+			r, "this kernel has no modules, or its struct module is unknown");
 	while (vmi_modules_next(&m, &mod)) {
 		vmi_row(r);
 		vmi_str(r, COL_NAME, mod.name);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The symbols of the kernel, of its modules, and of code made at run time, as /proc/kallsyms has them
- * (Linux: kernel/kallsyms.c, kernel/module/kallsyms.c).
+ * The symbols of the kernel, of its modules, and of code made at run time, as /proc/kallsyms has
+ * them (Linux: kernel/kallsyms.c, kernel/module/kallsyms.c).
  */
 #include <ctype.h>
 #include <errno.h>
@@ -104,11 +104,11 @@ static void load_exports(struct vmi_walk *w, const struct vmi_module_types *t,
 	qsort(out->v, out->n, sizeof(*out->v), by_value);
 }
 
-static bool is_exported(struct vmi_walk *w, const struct exports *e, const char *name, uint64_t value)
+static bool is_exported(struct vmi_walk *w, const struct exports *e, const char *name,
+			uint64_t value)
 {
 	const struct exported key = { .value = value };
-	const struct exported *x =
-		e->n ? bsearch(&key, e->v, e->n, sizeof(key), by_value) : NULL;
+	const struct exported *x = e->n ? bsearch(&key, e->v, e->n, sizeof(key), by_value) : NULL;
 	char text[512];
 
 	if (!x)
@@ -175,8 +175,7 @@ static bool generated(const struct scan *s, const struct vmi_code *c, enum vmi_c
 	if (s->module && strcmp(s->module, module))
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		if (v[i].kind == kind && v[i].named &&
-		    emit(s, v[i].name, v[i].start, 't', module))
+		if (v[i].kind == kind && v[i].named && emit(s, v[i].name, v[i].start, 't', module))
 			return true;
 	}
 	return false;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * kprobes, as /sys/kernel/debug/kprobes/list has them (Linux: kernel/kprobes.c): a hash table by
- * address. Where several probes share one, an aggregate stands in the table and they hang on its list.
+ * address. Where several probes share one, an aggregate stands in the table and they hang on its
+ * list.
  */
 #include <errno.h>
 #include <string.h>

@@ -6,10 +6,10 @@
 #include "code.h"
 
 enum { /* kprobe.flags */
-	VMI_KPROBE_GONE = 1,
-	VMI_KPROBE_DISABLED = 2,
-	VMI_KPROBE_OPTIMIZED = 4,
-	VMI_KPROBE_FTRACE = 8,
+       VMI_KPROBE_GONE = 1,
+       VMI_KPROBE_DISABLED = 2,
+       VMI_KPROBE_OPTIMIZED = 4,
+       VMI_KPROBE_FTRACE = 8,
 };
 
 struct vmi_kprobe {

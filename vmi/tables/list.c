@@ -10,6 +10,7 @@
 	X(hidden_modules) \
 	X(hidden_processes) \
 	X(idt) \
+	X(integrity) \
 	X(kernel_info) \
 	X(kernel_log) \
 	X(kernel_modules) \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Modules of the guest. Until 6.3 a module's memory was two layouts (core, and init while it starts);
- * since then it is an array by kind (enum mod_mem_type). What is behind each is the same.
+ * Modules of the guest. Until 6.3 a module's memory was two layouts (core, and init while it
+ * starts); since then it is an array by kind (enum mod_mem_type). What is behind each is the same.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Private to vmi/tables: the modules of the guest (include/linux/module.h), their memory, symbols and
- * types, as several tables need them.
+ * Private to vmi/tables: the modules of the guest (include/linux/module.h), their memory, symbols
+ * and types, as several tables need them.
  */
 #ifndef VMI_MODULES_H
 #define VMI_MODULES_H
@@ -81,9 +81,9 @@ void vmi_module_symbols_free(struct vmi_module_symbols *s);
 const char *vmi_module_symbol_name(const struct vmi_module_symbols *s, uint32_t i);
 
 /*
- * The types of module `name` (its split BTF on top of the kernel's), to be closed by the caller. Of a
- * driver that is built in, the kernel's own types serve: -ENOENT is then no error.
- * -ENOENT: no such module, or it brings no BTF; others as vmi_types_open().
+ * The types of module `name` (its split BTF on top of the kernel's), to be closed by the caller. Of
+ * a driver that is built in, the kernel's own types serve: -ENOENT is then no error. -ENOENT: no
+ * such module, or it brings no BTF; others as vmi_types_open().
  */
 int vmi_module_btf(struct vmi_walk *w, const char *name, struct vmi_types **out);
 

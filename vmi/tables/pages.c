@@ -98,8 +98,8 @@ int vmi_mapped_each(struct vmi_walk *w, uint64_t pgd, uint64_t from, uint64_t la
 				err = -ETIME;
 				break;
 			}
-		} else if (pte & P && mapped(it, at, end < last ? end : last,
-					     combine(l->flags, pte))) {
+		} else if (pte & P &&
+			   mapped(it, at, end < last ? end : last, combine(l->flags, pte))) {
 			free(it);
 			return 0;
 		}

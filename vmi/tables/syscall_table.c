@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * System calls: number, name, and the function that the kernel calls for it. Names are those of the
- * uapi headers (syscalls.h is made from them); what a function is called is told by the kernel's own
- * symbols (Linux: arch/x86/entry/syscalls).
+ * uapi headers (syscalls.h is made from them); what a function is called is told by the kernel's
+ * own symbols (Linux: arch/x86/entry/syscalls).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -34,7 +34,8 @@ static const struct vmi_column columns[] = {
 	[COL_EXPECTED] = { "expected", VMI_INTEGER,
 			   "1: such a function is to be there; 0: not; NULL: a newer number" },
 	[COL_TABLE_ADDRESS] = { "table_address", VMI_TEXT,
-				"what the table says, which kernels with a switch use for tracing only" },
+				"what the table says, which kernels with a switch use for tracing "
+				"only" },
 	[COL_TABLE_SYMBOL] = { "table_symbol", VMI_TEXT, "that one's name" },
 };
 
@@ -127,8 +128,8 @@ int vmi_syscalls(struct vmi_walk *w, bool (*fn)(void *arg, const struct vmi_sysc
 }
 
 /*
- * Entries of one call differ between ABIs and in the width of their types: newstat, stat64, chown16,
- * futex_time32, old_select, ia32_pread64. What is left without that is to be equal.
+ * Entries of one call differ between ABIs and in the width of their types: newstat, stat64,
+ * chown16, futex_time32, old_select, ia32_pread64. What is left without that is to be equal.
  */
 static size_t core(const char **name)
 {
@@ -177,10 +178,11 @@ int vmi_syscall_expected(const struct vmi_syscall *s, const char *symbol)
 	};
 	const char *entry = strstr(symbol, "sys_");
 	/* Prefixes of entries: __x64_sys_, __ia32_compat_sys_, __x32_compat_sys_, sys_, stub_. */
-	bool prefixed = entry && (!strncmp(symbol, "__x64_", 6) || !strncmp(symbol, "__ia32_", 7) ||
-				  !strncmp(symbol, "__x32_", 6) || !strncmp(symbol, "__do_sys_", 9) ||
-				  !strncmp(symbol, "__do_compat_sys_", 16) ||
-				  entry == symbol || !strncmp(symbol, "compat_sys_", 11));
+	bool prefixed = entry &&
+			(!strncmp(symbol, "__x64_", 6) || !strncmp(symbol, "__ia32_", 7) ||
+			 !strncmp(symbol, "__x32_", 6) || !strncmp(symbol, "__do_sys_", 9) ||
+			 !strncmp(symbol, "__do_compat_sys_", 16) || entry == symbol ||
+			 !strncmp(symbol, "compat_sys_", 11));
 
 	if (!prefixed)
 		return 0;
@@ -254,8 +256,9 @@ static int rows(struct vmi_rows *r)
 		err = vmi_syscalls(vmi_rows_walk(r), row, &scan);
 	vmi_code_close(scan.c);
 	if (err == -ENOENT)
-		return vmi_rows_error(r, "neither a table of system calls nor a switch over them is "
-					 "among the kernel's symbols (CONFIG_KALLSYMS_ALL)");
+		return vmi_rows_error(r,
+				      "neither a table of system calls nor a switch over them is "
+				      "among the kernel's symbols (CONFIG_KALLSYMS_ALL)");
 	return err ? vmi_rows_error(r, "%s", strerror(-err)) : 0;
 }
 

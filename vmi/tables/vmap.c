@@ -40,7 +40,8 @@ int vmi_vmaps(struct vmi_walk *w, bool (*fn)(void *arg, const struct vmi_vmap *v
 	struct types t = { .fn = fn, .arg = arg };
 	struct vmi_field head;
 
-	if (vmi_field(g, "vmap_area.list", &t.list) || vmi_field(g, "vmap_area.va_start", &t.start) ||
+	if (vmi_field(g, "vmap_area.list", &t.list) ||
+	    vmi_field(g, "vmap_area.va_start", &t.start) ||
 	    vmi_field(g, "vmap_area.va_end", &t.end) || vmi_field(g, "vmap_area.vm", &t.vm) ||
 	    vmi_field(g, "vm_struct.caller", &t.caller))
 		return -ENOENT;
