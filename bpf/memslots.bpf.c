@@ -179,16 +179,20 @@ static __always_inline void add_slot(struct kvm_memory_slot *s, __u32 vm)
 	n_slots = n + 1;
 }
 
-struct hash_walk {
+/*
+ * In a map and not on the stack: until 6.7 the verifier looks at a loop's body once only, with what
+ * is on the stack at the beginning, and cuts away what that does not reach.
+ */
+static struct hash_walk {
 	struct kvm_memslots *all;
 	struct hlist_node *node;
 	__u32 bucket, index, vm;
-};
+} walk;
 
 /* One step: on to the next bucket, or one slot of a bucket's list. */
 static int hash_step(__u32 i, void *data)
 {
-	struct hash_walk *w = data;
+	struct hash_walk *w = &walk;
 	struct hlist_node *node = w->node;
 	struct kvm_memory_slot *s;
 
@@ -215,7 +219,6 @@ int on_slots_hash(struct bpf_iter__task_file *ctx)
 {
 	struct kvm___slots *kvm = kvm_file(ctx, "kvm-vm", sizeof("kvm-vm"));
 	struct kvm_memslots *all;
-	struct hash_walk w = {};
 	__u64 generation;
 	int vm, is_new;
 
@@ -224,13 +227,15 @@ int on_slots_hash(struct bpf_iter__task_file *ctx)
 	vm = number_of(kvm, &is_new);
 	if (vm < 0 || !is_new)
 		return 0;
-	w.vm = vm;
 	all = BPF_CORE_READ(kvm, memslots[0]);
-	w.all = all;
-	w.index = BPF_CORE_READ(all, node_idx) & 1;
 	generation = BPF_CORE_READ(all, generation);
-	bpf_loop(IHO_MEMSLOTS + 129, hash_step, &w, 0);
-	if (w.node || all != BPF_CORE_READ(kvm, memslots[0]) ||
+	walk.vm = vm;
+	walk.all = all;
+	walk.index = BPF_CORE_READ(all, node_idx) & 1;
+	walk.node = NULL;
+	walk.bucket = 0;
+	bpf_loop(IHO_MEMSLOTS + 129, hash_step, NULL, 0);
+	if (walk.node || all != BPF_CORE_READ(kvm, memslots[0]) ||
 	    generation != BPF_CORE_READ(all, generation))
 		torn++;
 	return 0;

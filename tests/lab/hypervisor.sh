@@ -46,10 +46,14 @@ hv_stage() {
 		[ -x "$build/$p" ] || lab_die "no $build/$p: make it first (make -s programs)"
 		programs+=("$build/$p")
 	done
-	# programs of this machine that a scenario wants beside ours: "# needs: perf"
+	# programs that a scenario wants beside ours, of the tests or this machine: "# needs: perf"
 	for s in "${@:4}"; do
 		[ -f "$LAB/scenario/$s.sh" ] || continue
 		for p in $(sed -n 's/^# needs: //p' "$LAB/scenario/$s.sh"); do
+			if [ -x "$build/vmi-tests/$p" ]; then
+				programs+=("$build/vmi-tests/$p")
+				continue
+			fi
 			programs+=("$(command -v "$p")") || lab_die "scenario $s needs $p: install it"
 		done
 	done

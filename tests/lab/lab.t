@@ -4,6 +4,7 @@
 LAB=$(cd "$(dirname "$0")" && pwd)
 . "$LAB/../tap.sh"
 
+make -C "$LAB/../.." --no-print-directory -s "$B/vmi-tests/look" >&2 || exit 1
 "$LAB/lab.sh" build || {
 	echo "Bail out! the lab cannot be built"
 	exit 1
@@ -11,8 +12,8 @@ LAB=$(cd "$(dirname "$0")" && pwd)
 counted='features daemon exact-1000 exact-20000 perf masked'
 timed='bill attach'
 # the longest first
-trials=("intel 6.12 $counted" "intel 6.12 deadline $timed linux" "amd 6.12 $counted $timed cost"
-	"amd 6.1 $counted $timed" "amd 6.12 linux" "amd 6.1 linux")
+trials=("intel 6.12 $counted" "intel 6.12 deadline $timed linux memslots" "amd 6.12 $counted $timed cost"
+	"amd 6.1 $counted $timed" "amd 6.12 linux" "amd 6.1 linux" "amd 6.12 memslots" "amd 6.1 memslots")
 [ $# = 0 ] || trials=("$@")
 
 at_once=0

@@ -32,9 +32,9 @@ static void print_vcpu(const struct vmi_vcpu *v)
 {
 	printf("vcpu %d known=%#x rip=%#" PRIx64 " rdx=%#" PRIx64 " rsp=%#" PRIx64 " cr0=%#" PRIx64
 	       " cr3=%#" PRIx64 " cr4=%#" PRIx64 " efer=%#" PRIx64 " cs=%#x idt=%#" PRIx64
-	       "/%#x gdt=%#" PRIx64 "/%#x gs=%#" PRIx64 "\n",
+	       "/%#x gdt=%#" PRIx64 "/%#x gs=%#" PRIx64 " lstar=%#" PRIx64 "\n",
 	       v->id, v->known, v->rip, v->gpr[2], v->gpr[4], v->cr0, v->cr3, v->cr4, v->efer,
-	       v->cs, v->idt_base, v->idt_limit, v->gdt_base, v->gdt_limit, v->gs_base);
+	       v->cs, v->idt_base, v->idt_limit, v->gdt_base, v->gdt_limit, v->gs_base, v->lstar);
 }
 
 static void print_target(const struct vmi_target *t, struct vmi_mem *m)
