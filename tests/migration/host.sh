@@ -42,6 +42,14 @@ namespaces = [ ]
 stdio_handler = "file"
 max_core = 0
 CONF
+# Debian's libvirtd looks for its user before it reads that it is to use another one.
+for f in passwd group; do
+	getent $f libvirt-qemu >/dev/null && continue
+	cp /etc/$f "/run/$f"
+	[ $f = group ] || echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin' >>/run/passwd
+	[ $f = passwd ] || echo 'libvirt-qemu:x:64055:' >>/run/group
+	mount --bind "/run/$f" "/etc/$f"
+done
 # libvirtd must not be process 1 of its pid namespace: nobody would reap what it leaves, and it would
 # wait for that. This shell is, and ends with it.
 libvirtd -f /etc/libvirt/libvirtd.conf &

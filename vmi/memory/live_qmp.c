@@ -43,7 +43,10 @@ static int open_monitor(const struct vmi_live *l, struct iho_qmp **q, char how[1
 
 	*q = NULL;
 	if (!l->qmp) {
-		snprintf(how, 160, "QEMU has no monitor that can be asked (-qmp unix:...)");
+		snprintf(how, 160, "%s",
+			 !strcmp(l->vmm, "libvirt")
+				 ? "QEMU's monitor is libvirt's"
+				 : "QEMU has no monitor that can be asked (-qmp unix:...)");
 		return -ENOTSUP;
 	}
 	for (int i = 0; i < BUSY_TRIES; i++) {
