@@ -8,8 +8,7 @@
 #include "engine_internal.h"
 
 #define HEAP_BYTES   (96 << 20) /* SQLite's, of all engines of this process */
-#define VALUE_BYTES  (4 << 20)
-#define SQL_BYTES    (64 << 10)
+#define VALUE_BYTES  (1 << 20)
 #define PROGRESS_OPS 2000 /* of SQLite's machine between two looks at the clock */
 
 const struct vmi_limits vmi_limits_default = {
@@ -117,8 +116,8 @@ static void set_limits(sqlite3 *db)
 		int id, value;
 	} limits[] = {
 		{ SQLITE_LIMIT_LENGTH, VALUE_BYTES },
-		{ SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES },
-		{ SQLITE_LIMIT_COLUMN, 500 },
+		{ SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES_MAX },
+		{ SQLITE_LIMIT_COLUMN, SQL_COLUMNS_MAX },
 		{ SQLITE_LIMIT_EXPR_DEPTH, 200 },
 		{ SQLITE_LIMIT_COMPOUND_SELECT, 100 },
 		{ SQLITE_LIMIT_VDBE_OP, 1000000 },
@@ -266,9 +265,9 @@ static int prepare(struct vmi_engine *e, const char *sql, sqlite3_stmt **out, st
 	const char *tail;
 	int r;
 
-	if (strlen(sql) > SQL_BYTES) {
-		snprintf(err->text, sizeof(err->text), "a statement has %d bytes at most",
-			 SQL_BYTES);
+	if (strlen(sql) > SQL_BYTES_MAX) {
+		snprintf(err->text, sizeof(err->text), "a statement has %u bytes at most",
+			 SQL_BYTES_MAX);
 		return -EINVAL;
 	}
 	r = sqlite3_prepare_v2(e->db, sql, -1, out, &tail);

@@ -12,6 +12,9 @@
 
 struct vmi_engine;
 
+#define SQL_COLUMNS_MAX 500 /* of a result */
+#define SQL_BYTES_MAX	(64u << 10) /* of a statement */
+
 struct vmi_limits {
 	uint64_t rows; /* of a result */
 	uint64_t bytes; /* of a result's texts */
