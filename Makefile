@@ -31,6 +31,7 @@ LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson -lm $(SANLIBS)
 TOP_LIBS := $(LIB_LIBS) -lncursesw -ltinfo
 IHOD_LIBS := $(LIB_LIBS) -levent_core -lsystemd -lcap-ng -lseccomp
 EXP_LIBS := $(LIB_LIBS) -lmicrohttpd -lgnutls -lyaml -lcrypt
+QUERY_LIBS = $(VMI_LIBS) $(LIB_LIBS) -ledit -lseccomp -lcap-ng
 VMI_LIBS := -lsqlite3 -lpcre2-8 -lnettle -lkdumpfile -ljansson $(SANLIBS)
 
 LIB_SRC := $(wildcard userspace/lib/*.c)
@@ -40,6 +41,7 @@ EXP_SRC := $(wildcard userspace/exporter/*.c)
 EXP_ASM := $(wildcard userspace/exporter/*.S)
 DEMO_SRC := $(wildcard userspace/demo/*.c)
 DEMO_ASM := $(wildcard userspace/demo/*.S)
+QUERY_SRC := $(wildcard vmi/query/*.c)
 VMI_SRC := $(wildcard $(addprefix vmi/,memory/*.c kernel/*.c tables/*.c sql/*.c))
 FAKE_SRC := $(filter-out %/types.c,$(wildcard tests/vmi/fake/*.c))
 FAKE_ASM := tests/vmi/fake/types_btf.S
@@ -56,11 +58,12 @@ IHOD_OBJ := $(call obj,$(IHOD_SRC))
 EXP_OBJ := $(call obj,$(EXP_SRC)) $(patsubst %,$(B)/%.o,$(EXP_ASM))
 EXP_LIB_OBJ := $(filter-out %/main.o,$(EXP_OBJ))
 DEMO_OBJ := $(call obj,$(DEMO_SRC)) $(patsubst %,$(B)/%.o,$(DEMO_ASM))
+QUERY_OBJ := $(call obj,$(QUERY_SRC))
 VMI_OBJ := $(call obj,$(VMI_SRC))
 FAKE_OBJ := $(call obj,$(FAKE_SRC)) $(patsubst %,$(B)/%.o,$(FAKE_ASM))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
-PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo $(B)/iho-exporter
+PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo $(B)/iho-exporter $(B)/iho-query
 
 # The live page, in one file, and the policy that it is to be served under.
 PAGE_DIR := userspace/exporter/page
@@ -262,6 +265,10 @@ $(B)/iho-demo: $(DEMO_OBJ)
 
 $(VMI_OBJ): ALL_CFLAGS += $(VMI_CFLAGS)
 
+$(B)/iho-query: $(QUERY_OBJ) $(B)/libvmi.a $(B)/libiho.a
+	$(call say,LD)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(QUERY_LIBS) -o $@
+
 $(B)/libvmi.a: $(VMI_OBJ)
 	$(call say,AR)
 	@rm -f $@
@@ -356,5 +363,5 @@ $(B)/vmi-tests/%: tests/vmi/%.c $(B)/libvmi.a $(B)/libiho.a
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libvmi.a $(B)/libiho.a $(LIB_LIBS) $(VMI_LIBS) -o $@
 
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
-	$(DEMO_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) \
+	$(DEMO_OBJ:.o=.d) $(QUERY_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) \
 	$(VMI_FUZZ_OBJ:.o=.d) $(VMI_FUZZ_BIN:=.d) $(B)/bpf/iho.bpf.d $(B)/bpf/memslots.bpf.d

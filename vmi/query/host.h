@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the host knows, for tables that join it with the guest (vmi_rows_host): answered here, in
+ *the process with privileges.
+ *
+ *	registers	the target's vCPUs as they are now, as in vmi_target_to_json()
+ */
+#ifndef QUERY_HOST_H
+#define QUERY_HOST_H
+
+#include <jansson.h>
+
+#include "../memory/target.h"
+
+struct host;
+
+/* The target stays the caller's, and is refreshed here. */
+int host_open(struct host **out, struct vmi_target *target, struct vmi_error *err);
+void host_close(struct host *h);
+
+/* A JSON array, a new reference; NULL: a sentence in `err`. */
+json_t *host_answer(struct host *h, const char *topic, struct vmi_error *err);
+
+#endif /* QUERY_HOST_H */

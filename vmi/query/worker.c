@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "worker.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "channel.h"
+#include "sandbox.h"
+
+#define LOOK_US 50000 /* how often a statement that runs looks for a word from its parent */
+
+struct worker {
+	struct channel channel;
+	struct vmi_target *target;
+	struct vmi_mem *mem;
+	struct vmi_guest *guest;
+	struct vmi_engine *engine;
+	/* of the statement that runs */
+	json_t *batch;
+	size_t batch_bytes;
+	int sent; /* the first error of sending */
+	bool too_large; /* a row that could not be sent */
+};
+
+/* For the signal handler. */
+static struct worker *running;
+static volatile sig_atomic_t listening; /* what comes now is no answer to a question of ours */
+
+static void on_look(int sig)
+{
+	int e = errno;
+
+	if (listening && channel_pending(&running->channel))
+		vmi_engine_cancel(running->engine);
+	errno = e;
+}
+
+static void look(bool on)
+{
+	struct itimerval t = {};
+
+	if (on)
+		t.it_interval.tv_usec = t.it_value.tv_usec = LOOK_US;
+	listening = on;
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static int send(struct worker *w, json_t *j)
+{
+	int r = channel_send(&w->channel, j, NULL, 0, 0);
+
+	if (r && !w->sent)
+		w->sent = r;
+	return r;
+}
+
+static int send_failure(struct worker *w, int code, const char *text, const struct vmi_outcome *out)
+{
+	json_t *j = json_pack("{s:{s:i, s:s}}", "failed", "code", code, "text", text);
+
+	/* A sentence of SQLite's quotes the statement, and may cut it within a character. */
+	if (!j) {
+		char clean[sizeof(((struct vmi_error *)0)->text)];
+
+		vmi_presentable(clean, text, strnlen(text, sizeof(clean) - 1));
+		j = json_pack("{s:{s:i, s:s}}", "failed", "code", code, "text", clean);
+	}
+	if (j && out)
+		json_object_set_new(j, "outcome", worker_outcome_to_json(out));
+	return send(w, j);
+}
+
+/* ---- rows ---- */
+
+static int flush(struct worker *w)
+{
+	json_t *rows = w->batch;
+
+	if (!rows)
+		return 0;
+	w->batch = NULL;
+	w->batch_bytes = 0;
+	return send(w, json_pack("{s:o}", "rows", rows));
+}
+
+static json_t *value_json(const struct vmi_value *v)
+{
+	switch (v->kind) {
+	case VMI_V_INT:
+		return json_integer(v->i);
+	case VMI_V_DOUBLE:
+		/* JSON has no infinity; SQLite itself makes NULL of what is no number. */
+		return isfinite(v->d) ? json_real(v->d) : json_null();
+	case VMI_V_TEXT:
+		return json_stringn(v->s, v->n);
+	case VMI_V_NULL:
+		break;
+	}
+	return json_null();
+}
+
+/* As JSON, at the most: a newline, a quote and a backslash take two. */
+static size_t row_bytes(const struct vmi_value *v, size_t n)
+{
+	size_t bytes = 64;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += v[i].kind == VMI_V_TEXT ? 2 * v[i].n + 4 : 32;
+	return bytes;
+}
+
+static int on_columns(void *arg, const char *const *names, size_t n)
+{
+	struct worker *w = arg;
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strnlen(names[i], 1000);
+		char clean[1001];
+
+		vmi_presentable(clean, names[i], len);
+		json_array_append_new(a, json_string(clean));
+	}
+	return send(w, json_pack("{s:o}", "columns", a));
+}
+
+static int on_row(void *arg, const struct vmi_value *v, size_t n)
+{
+	struct worker *w = arg;
+	size_t bytes = row_bytes(v, n);
+	json_t *row;
+
+	if (bytes > WORKER_LINE_BYTES - WORKER_BATCH_BYTES - 1024) {
+		w->too_large = true;
+		return -E2BIG;
+	}
+	row = json_array();
+	for (size_t i = 0; i < n; i++) {
+		if (json_array_append_new(row, value_json(&v[i]))) {
+			json_decref(row);
+			return -ENOMEM;
+		}
+	}
+	if (!w->batch)
+		w->batch = json_array();
+	if (!w->batch || json_array_append_new(w->batch, row))
+		return -ENOMEM;
+	w->batch_bytes += bytes;
+	return w->batch_bytes >= WORKER_BATCH_BYTES ? flush(w) : 0;
+}
+
+/* ---- what the host knows ---- */
+
+/* The registers as they are now; the tables read them in the target. */
+static void take_registers(struct worker *w, const json_t *vcpus)
+{
+	json_t *whole = vmi_target_to_json(w->target);
+	struct vmi_target *now = NULL;
+	struct vmi_error err;
+
+	if (!whole)
+		return;
+	json_object_set_new(whole, "regions", json_array());
+	json_object_set_new(whole, "kind", json_string("live"));
+	json_object_set(whole, "vcpus", (json_t *)vcpus);
+	if (!vmi_target_from_json(&now, whole, NULL, 0, &err)) {
+		struct vmi_vcpu *v = w->target->vcpus;
+		size_t n = w->target->n_vcpus;
+
+		w->target->vcpus = now->vcpus;
+		w->target->n_vcpus = now->n_vcpus;
+		now->vcpus = v;
+		now->n_vcpus = n;
+		vmi_target_free(now);
+	}
+	json_decref(whole);
+}
+
+static json_t *ask_host(void *arg, const char *topic, struct vmi_error *err)
+{
+	struct worker *w = arg;
+	json_t *answer = NULL, *result;
+	int r;
+
+	look(false);
+	r = send(w, json_pack("{s:s}", "host", topic));
+	if (!r)
+		r = channel_receive(&w->channel, &answer, 0);
+	look(true);
+	if (json_object_get(answer, "cancel"))
+		vmi_engine_cancel(w->engine);
+	result = json_object_get(answer, "host");
+	if (!json_is_array(result)) {
+		const char *why = json_string_value(json_object_get(answer, "text"));
+
+		snprintf(err->text, sizeof(err->text), "%s", why ? why : "the host did not answer");
+		json_decref(answer);
+		return NULL;
+	}
+	if (!strcmp(topic, "registers"))
+		take_registers(w, result);
+	json_incref(result);
+	json_decref(answer);
+	return result;
+}
+
+/* ---- requests ---- */
+
+static void put_text(json_t *j, const char *key, const char *s)
+{
+	char clean[600];
+
+	vmi_presentable(clean, s, strnlen(s, sizeof(clean) - 1));
+	json_object_set_new(j, key, json_string(clean));
+}
+
+static json_t *about_json(const struct worker *w)
+{
+	const struct vmi_target *t = w->target;
+	const struct vmi_guest *g = w->guest;
+	static const char *const levels[] = {
+		[VMI_LEVEL_MEMORY] = "memory",
+		[VMI_LEVEL_BANNER] = "banner",
+		[VMI_LEVEL_SYMBOLS] = "symbols",
+		[VMI_LEVEL_TYPES] = "types",
+	};
+	json_t *j = json_object();
+	size_t regions;
+
+	vmi_mem_regions(w->mem, &regions);
+	put_text(j, "name", t->name);
+	json_object_set_new(j, "pid", t->pid ? json_integer(t->pid) : json_null());
+	json_object_set_new(j, "ram_bytes", json_integer((json_int_t)vmi_mem_bytes(w->mem)));
+	json_object_set_new(j, "ram_regions", json_integer((json_int_t)regions));
+	json_object_set_new(j, "vcpus", json_integer((json_int_t)t->n_vcpus));
+	put_text(j, "how_ram", t->how_ram);
+	put_text(j, "how_layout", t->how_layout);
+	put_text(j, "how_vcpus", t->how_vcpus);
+	put_text(j, "level", levels[g->level]);
+	put_text(j, "missing", g->missing);
+	put_text(j, "evidence", g->evidence);
+	put_text(j, "banner", g->banner);
+	put_text(j, "release", g->release);
+	put_text(j, "build_id", g->build_id);
+	if (g->level < VMI_LEVEL_SYMBOLS)
+		return j;
+	json_object_set_new(j, "page_table_levels", json_integer(g->la57 ? 5 : 4));
+	json_object_set_new(j, "kaslr_offset",
+			    json_sprintf("0x%llx", (unsigned long long)g->kaslr_offset));
+	json_object_set_new(j, "cpus", json_integer(g->cpus));
+	json_object_set_new(j, "symbols", json_integer((json_int_t)vmi_symbols_count(g->symbols)));
+	put_text(j, "kallsyms", vmi_symbols_layout(g->symbols));
+	if (g->level == VMI_LEVEL_TYPES)
+		json_object_set_new(j, "types", json_integer(vmi_types_count(g->types)));
+	return j;
+}
+
+static int open_target(struct worker *w, const json_t *request, struct vmi_error *err)
+{
+	struct vmi_engine_options o = { .limits = vmi_limits_default,
+					.host = ask_host,
+					.host_arg = w };
+	int fds[CHANNEL_FDS_MAX];
+	size_t n = channel_take_fds(&w->channel, fds, CHANNEL_FDS_MAX);
+	int r;
+
+	snprintf(err->text, sizeof(err->text), "out of memory");
+	worker_limits_from_json(&o.limits, json_object_get(request, "limits"));
+	r = vmi_target_from_json(&w->target, json_object_get(request, "open"), fds, n, err);
+	if (!r)
+		r = vmi_target_open(w->target, &w->mem, err);
+	if (!r)
+		r = vmi_guest_open(&w->guest, w->target, w->mem, err);
+	if (!r)
+		r = vmi_engine_open(&w->engine, w->guest, &o, err);
+	return r;
+}
+
+static int on_open(struct worker *w, const json_t *request)
+{
+	struct vmi_error err = {};
+	int r;
+
+	if (w->target)
+		return -EPROTO;
+	r = open_target(w, request, &err);
+	return r ? send_failure(w, r, err.text, NULL)
+		 : send(w, json_pack("{s:o}", "opened", about_json(w)));
+}
+
+static int on_query(struct worker *w, const char *sql)
+{
+	const struct vmi_sink sink = { .columns = on_columns, .row = on_row, .arg = w };
+	struct vmi_outcome out;
+	struct vmi_error err = {};
+	int r;
+
+	if (!w->engine || !sql)
+		return -EPROTO;
+	w->sent = 0;
+	w->too_large = false;
+	look(true);
+	r = vmi_engine_query(w->engine, sql, &sink, &out, &err);
+	look(false);
+	if (flush(w) || w->sent)
+		return w->sent;
+	if (w->too_large) {
+		out.cut = true;
+		snprintf(out.why, sizeof(out.why), "the result was cut: a row is too large");
+	}
+	return r ? send_failure(w, r, err.text, &out)
+		 : send(w, json_pack("{s:o}", "done", worker_outcome_to_json(&out)));
+}
+
+static int serve(struct worker *w)
+{
+	for (;;) {
+		json_t *request, *member;
+		int r = channel_receive(&w->channel, &request, 0);
+
+		if (r)
+			return r;
+		if (json_object_get(request, "open"))
+			r = on_open(w, request);
+		else if ((member = json_object_get(request, "query")))
+			r = on_query(w, json_string_value(member));
+		else if (!json_object_get(request, "cancel")) /* it came too late: fine */
+			r = -EPROTO;
+		json_decref(request);
+		if (r)
+			return r;
+	}
+}
+
+int worker_main(void)
+{
+	struct sigaction on_alarm = { .sa_handler = on_look, .sa_flags = SA_RESTART };
+	struct worker w = {};
+	struct vmi_error err = {};
+	int r;
+
+	channel_init(&w.channel, WORKER_FD, WORKER_REQUEST_BYTES, CHANNEL_FDS_MAX);
+	running = &w;
+	sigaction(SIGALRM, &on_alarm, NULL);
+	signal(SIGINT, SIG_IGN); /* of the terminal: the parent's business */
+	signal(SIGQUIT, SIG_IGN);
+	r = sandbox_enter(WORKER_FD, &err);
+	if (r) {
+		send_failure(&w, r, err.text, NULL);
+		return 1;
+	}
+	r = serve(&w);
+	vmi_engine_close(w.engine);
+	vmi_guest_close(w.guest);
+	vmi_mem_close(w.mem);
+	vmi_target_free(w.target);
+	channel_close(&w.channel);
+	return r == -EPIPE ? 0 : 1;
+}
+
+/* ---- limits and outcomes as JSON ---- */
+
+json_t *worker_limits_to_json(const struct vmi_limits *l)
+{
+	return json_pack("{s:I, s:I, s:I, s:{s:I, s:I, s:I}}", "rows", (json_int_t)l->rows, "bytes",
+			 (json_int_t)l->bytes, "ns", (json_int_t)l->ns, "walk", "steps",
+			 (json_int_t)l->walk.steps, "bytes", (json_int_t)l->walk.bytes, "ns",
+			 (json_int_t)l->walk.ns);
+}
+
+static void get_u64(const json_t *j, const char *key, uint64_t *out)
+{
+	const json_t *v = json_object_get(j, key);
+
+	if (json_is_integer(v) && json_integer_value(v) >= 0)
+		*out = (uint64_t)json_integer_value(v);
+}
+
+void worker_limits_from_json(struct vmi_limits *l, const json_t *j)
+{
+	const json_t *walk = json_object_get(j, "walk");
+
+	get_u64(j, "rows", &l->rows);
+	get_u64(j, "bytes", &l->bytes);
+	get_u64(j, "ns", &l->ns);
+	get_u64(walk, "steps", &l->walk.steps);
+	get_u64(walk, "bytes", &l->walk.bytes);
+	get_u64(walk, "ns", &l->walk.ns);
+}
+
+json_t *worker_outcome_to_json(const struct vmi_outcome *o)
+{
+	json_t *notes = json_array();
+
+	for (size_t i = 0; i < o->n_notes; i++) {
+		const struct vmi_note *n = &o->notes[i];
+
+		json_array_append_new(notes, json_pack("{s:s, s:s, s:s, s:I}", "table", n->table,
+						       "stop", vmi_stop_key(n->stop), "where",
+						       n->where, "torn", (json_int_t)n->torn));
+	}
+	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:b, s:s}", "rows", (json_int_t)o->rows,
+			 "ns", (json_int_t)o->ns, "steps", (json_int_t)o->steps, "guest_bytes",
+			 (json_int_t)o->guest_bytes, "notes", notes, "more_notes",
+			 (json_int_t)o->more_notes, "cut", o->cut, "why", o->why);
+}
+
+static int get_text(const json_t *j, const char *key, char *buf, size_t size)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	if (!s)
+		return -EPROTO;
+	vmi_presentable(buf, s, strnlen(s, size - 1));
+	return 0;
+}
+
+static int note_from_json(struct vmi_note *n, const json_t *j)
+{
+	char stop[32];
+
+	if (get_text(j, "table", n->table, sizeof(n->table)) ||
+	    get_text(j, "where", n->where, sizeof(n->where)) ||
+	    get_text(j, "stop", stop, sizeof(stop)))
+		return -EPROTO;
+	get_u64(j, "torn", &n->torn);
+	for (int i = VMI_STOP_NONE; i <= VMI_STOP_ROWS; i++) {
+		if (strcmp(vmi_stop_key((enum vmi_stop)i), stop))
+			continue;
+		n->stop = (enum vmi_stop)i;
+		return 0;
+	}
+	return -EPROTO;
+}
+
+int worker_outcome_from_json(struct vmi_outcome *o, const json_t *j)
+{
+	const json_t *notes = json_object_get(j, "notes");
+	uint64_t more = 0;
+
+	*o = (struct vmi_outcome){};
+	if (!json_is_array(notes) ||
+	    json_array_size(notes) > sizeof(o->notes) / sizeof(o->notes[0]) ||
+	    get_text(j, "why", o->why, sizeof(o->why)))
+		return -EPROTO;
+	get_u64(j, "rows", &o->rows);
+	get_u64(j, "ns", &o->ns);
+	get_u64(j, "steps", &o->steps);
+	get_u64(j, "guest_bytes", &o->guest_bytes);
+	get_u64(j, "more_notes", &more);
+	o->more_notes = more;
+	o->cut = json_is_true(json_object_get(j, "cut"));
+	for (size_t i = 0; i < json_array_size(notes); i++)
+		if (note_from_json(&o->notes[o->n_notes++], json_array_get(notes, i)))
+			return -EPROTO;
+	return 0;
+}
