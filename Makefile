@@ -33,6 +33,7 @@ IHOD_LIBS := $(LIB_LIBS) -levent_core -lsystemd -lcap-ng -lseccomp
 EXP_LIBS := $(LIB_LIBS) -lmicrohttpd -lgnutls -lyaml -lcrypt
 QUERY_LIBS = $(VMI_LIBS) $(LIB_LIBS) -ledit -lseccomp -lcap-ng
 VMI_LIBS := -lsqlite3 -lpcre2-8 -lnettle -lkdumpfile -ljansson $(SANLIBS)
+QUERY_LIBS := $(VMI_LIBS) $(LIB_LIBS) -ledit -lseccomp -lcap-ng
 
 LIB_SRC := $(wildcard userspace/lib/*.c)
 TOP_SRC := $(wildcard userspace/top/*.c)
@@ -76,7 +77,7 @@ MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
-.PHONY: all run demo check check-unit check-host check-lab bench fuzz install uninstall clean help \
+.PHONY: all run demo check check-unit check-host check-lab check-vmi bench fuzz install uninstall clean help \
 	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers manual \
 	bench-fleet dashboards-demo
 
@@ -107,6 +108,10 @@ check-unit: deps-check
 
 check-host: deps-check
 	@tests/check.sh host
+
+# Introspection, of guests that QEMU's TCG runs: see tests/vmi/README.md.
+check-vmi: deps-check
+	@tests/check.sh vmi
 
 lint: deps-check
 	@tests/check.sh lint
@@ -160,6 +165,7 @@ help:
 	@echo 'make check            install what the tests need, build, run all tests'
 	@echo 'make check-unit       only the unit tests;  make check-host  only the tests on this kernel'
 	@echo 'make lint             cppcheck, man page, repository rules'
+	@echo 'make check-vmi        introspection against guests with kernels from 6.1 to the newest'
 	@echo 'make lab              build the emulated hypervisors, AMD and Intel, into ~/.cache/iho'
 	@echo 'make check-lab        the collector on real SVM and VMX in them (part of make check)'
 	@echo 'make lab-shell [VENUE=amd|intel]   a shell in one'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Runs the tests: check.sh [unit|host|lint|lab]; without an argument all of them, userspace also as an
+# Runs the tests: check.sh [unit|host|vmi|lint|lab]; without an argument all of them, userspace also as an
 # ASan/UBSan build. Every test is a TAP producer under one runner, whose summary is the last word.
 set -eu
 cd "$(dirname "$0")/.."
@@ -18,10 +18,11 @@ mount_missing() {
 case ${1-all} in
 unit) what=unit ;;
 host) what=host ;;
+vmi) what=vmi ;;
 lint) what=lint ;;
 lab) what=lab ;;
 all) what=all ;;
-*) die "usage: check.sh [unit|host|lint|lab]" ;;
+*) die "usage: check.sh [unit|host|vmi|lint|lab]" ;;
 esac
 mount_missing
 export CMOCKA_MESSAGE_OUTPUT=TAP
@@ -38,9 +39,13 @@ fi
 if [ $what = host ] || [ $what = all ]; then
 	make --no-print-directory programs
 	make --no-print-directory programs SAN=1
-	tests+=(tests/host/*.t tests/vmi/*.t)
+	tests+=(tests/host/*.t)
 	# the same system tests once more with the sanitizers, but for the long ones
 	tests+=(tests/san/*.t)
+fi
+if [ $what = vmi ] || [ $what = all ]; then
+	[ $what = all ] || make --no-print-directory programs
+	tests+=(tests/vmi/*.t)
 fi
 if [ $what = lint ] || [ $what = all ]; then
 	tests+=(tests/lint/*.t tests/data/*.t)

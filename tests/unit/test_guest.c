@@ -387,7 +387,7 @@ static void no_kallsyms(void **state)
 	struct fake *f = make(false);
 
 	memset(fake_at(f, f->at.token_table), 0, 64);
-	memset(fake_at(f, f->at.token_table) + 64, 0, 256);
+	memset((char *)fake_at(f, f->at.token_table) + 64, 0, 256);
 	assert_level(f, VMI_LEVEL_BANNER, "found Linux 6.12.1-fake, but not its symbols");
 	strcpy(fake_at(f, f->text + FAKE_AT_BANNER), "FreeBSD 14");
 	assert_level(f, VMI_LEVEL_MEMORY, "no Linux that is known here");

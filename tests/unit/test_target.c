@@ -124,7 +124,7 @@ static void test_raw(void **state)
 	};
 	struct file f = { 0 };
 	struct vmi_target *t;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 	char buf[4];
 
@@ -160,7 +160,7 @@ static void test_what_is_no_dump(void **state)
 				live_map = { .vm = "1", .map = "0:4K@0" };
 	struct file f = { 0 };
 	struct vmi_target *t;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 	char path[80];
 
@@ -243,7 +243,7 @@ static void test_elf(void **state)
 	struct file f = { 0 };
 	const struct vmi_region *v;
 	struct vmi_target *t;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 	char buf[8];
 	size_t n;
@@ -294,7 +294,7 @@ static void test_elf_overlap(void **state)
 	};
 	struct file f = { 0 };
 	struct vmi_target *t;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 
 	put_elf(&f, loads, ARRAY_SIZE(loads));
@@ -318,7 +318,7 @@ static void test_elf_many_headers(void **state)
 	Elf64_Shdr sh = { .sh_info = n };
 	struct file f = { 0 };
 	struct vmi_target *t;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 	size_t data = sizeof(eh) + n * sizeof(Elf64_Phdr) + sizeof(sh);
 
@@ -375,7 +375,7 @@ static void test_elf_broken(void **state)
 	static const struct load one = { 0, PAGE, PAGE, 0x1000 };
 	struct file f = { 0 };
 	struct vmi_target *t;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 	Elf64_Ehdr eh;
 
@@ -465,7 +465,7 @@ static void test_notes(void **state)
 	struct file f = { 0 };
 	const struct vmi_vcpu *v;
 	struct vmi_target *t;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 	size_t at = 0x1000;
 
@@ -531,7 +531,7 @@ static void test_elf_every_byte(void **state)
 	static const unsigned char values[] = { 0x00, 0x01, 0x7f, 0x80, 0xff };
 	struct file f = { 0 };
 	struct vmi_target *t;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 	size_t at = 0x200, end, opened = 0;
 
@@ -691,7 +691,7 @@ static void test_kdump(void **state)
 {
 	struct file f = { 0 }, flat = { 0 };
 	struct vmi_target *t;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 
 	put_kdump(&f);
@@ -801,7 +801,7 @@ static void assert_same_vcpu(const struct vmi_vcpu *a, const struct vmi_vcpu *b)
 static void test_json(void **state)
 {
 	struct vmi_target *t = make_live(), *u;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 	json_t *j, *back;
 	char *text;
@@ -913,7 +913,7 @@ static void test_json_hostile(void **state)
 	};
 	struct vmi_target *t = make_live(), *u;
 	json_t *good = vmi_target_to_json(t), *j;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -1236,7 +1236,7 @@ static void test_no_such_vm(void **state)
 {
 	struct vmi_find_options o = { .vm = "no-such-vm-here" };
 	struct vmi_target *t;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	char pid[16];
 
 	assert_int_equal(vmi_target_find(&t, &o, &err), -ESRCH);
@@ -1259,7 +1259,7 @@ static void test_maps(void **state)
 	struct vmi_slots slots = { 0 };
 	struct vmi_live l = { 0 };
 	struct vmi_vmas vmas;
-	struct vmi_error err;
+	struct vmi_error err = {};
 	struct vmi_mem *m;
 	char path[32], buf[8];
 	int go[2], status, fd = memfd_create("test-ram", MFD_CLOEXEC);

@@ -108,6 +108,7 @@ static bool is_vmm(pid_t pid, struct iho_vm_id *id)
 
 struct search {
 	char wanted[64];
+	bool any;
 	pid_t pid;
 	unsigned int found;
 	char others[256]; /* pids, when several fit */
@@ -118,7 +119,7 @@ static void look_at(struct search *s, pid_t pid)
 	struct iho_vm_id id;
 	size_t len = strlen(s->others);
 
-	if (!is_vmm(pid, &id) || strcmp(id.name, s->wanted))
+	if (!is_vmm(pid, &id) || (!s->any && strcmp(id.name, s->wanted)))
 		return;
 	s->pid = pid;
 	if (s->found++ < 16)
@@ -134,7 +135,9 @@ static int find_by_name(const char *name, struct search *s, struct vmi_error *er
 	if (!d)
 		return vmi_fail(err, -errno, "/proc: %s", strerror(errno));
 	*s = (struct search){ 0 };
-	iho_clean_text(s->wanted, sizeof(s->wanted), name);
+	s->any = !name;
+	if (name)
+		iho_clean_text(s->wanted, sizeof(s->wanted), name);
 	while ((e = readdir(d))) {
 		pid_t pid = parse_pid(e->d_name);
 
@@ -145,14 +148,34 @@ static int find_by_name(const char *name, struct search *s, struct vmi_error *er
 	return 0;
 }
 
-/* The process that is meant by a pid or a name. */
+/* Where none is named there must be only one. */
+static int find_only(pid_t *out, struct vmi_error *err)
+{
+	struct search s;
+	int error = find_by_name(NULL, &s, err);
+
+	if (error)
+		return error;
+	if (s.found > 1)
+		return vmi_fail(err, -EEXIST, "%u VMs run here; name one, by its pid for instance: %s",
+				s.found, s.others);
+	if (!s.found)
+		return vmi_fail(err, -ESRCH, "no VM runs here%s",
+				geteuid() ? " that you may look into" : "");
+	*out = s.pid;
+	return 0;
+}
+
+/* The process that is meant by a pid or a name; NULL: by nothing. */
 static int find_process(const char *vm, pid_t *out, struct vmi_error *err)
 {
-	pid_t pid = parse_pid(vm);
+	pid_t pid = vm ? parse_pid(vm) : -1;
 	struct iho_vm_id id;
 	struct search s;
 	int error;
 
+	if (!vm)
+		return find_only(out, err);
 	if (pid > 0 && is_vmm(pid, &id)) {
 		*out = pid;
 		return 0;

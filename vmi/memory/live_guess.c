@@ -161,7 +161,7 @@ static unsigned int find_run(const struct vmi_vmas *m, uint64_t bytes, uint64_t 
 		}
 		if (first < i && !goes_on(&m->v[i - 1], &m->v[i]))
 			first = i;
-		while (m->v[i].end - m->v[first].start > bytes && first < i)
+		while (first < i && m->v[i].end - m->v[first].start > bytes)
 			first++;
 		if (m->v[i].end - m->v[first].start == bytes) {
 			*hva = m->v[first].start;

@@ -208,8 +208,8 @@ int vmi_target_find(struct vmi_target **out, const struct vmi_find_options *o,
 	int error;
 
 	*out = NULL;
-	if (!o->vm == !o->dump)
-		return vmi_fail(err, -EINVAL, "name one VM, or one dump");
+	if (o->vm && o->dump)
+		return vmi_fail(err, -EINVAL, "name a VM or a dump, not both");
 	if (o->map && !o->dump)
 		return vmi_fail(err, -EINVAL, "a map is for a raw dump");
 	t = calloc(1, sizeof(*t));

@@ -70,7 +70,7 @@ struct vmi_target {
 };
 
 struct vmi_find_options {
-	const char *vm; /* name or pid of a VM; or ... */
+	const char *vm; /* name or pid of a VM; with neither, the only one that runs; or ... */
 	const char *dump; /* ... a file: ELF core, kdump-compressed, or raw with map */
 	const char *map; /* of a raw file: "GPA:BYTES@OFFSET,...", sizes with K, M, G */
 	const char *qmp; /* a QMP socket to ask; NULL: those that the VM's command line names */

@@ -1,84 +1,120 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * iho-query: SQL over a guest's memory, from outside.
  */
-#include <getopt.h>
 #include <locale.h>
-#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "format.h"
-#include "session.h"
+#include "ask.h"
+#include "shell.h"
 #include "worker.h"
 
-static int fail(const char *text)
+static int open_session(const struct query_options *o, struct session **s)
 {
-	fprintf(stderr, "iho-query: %s\n", text);
+	const struct session_options so = { .find = o->find, .limits = vmi_limits_default };
+	struct vmi_error err = {};
+
+	if (!session_open(s, &so, &err))
+		return 0;
+	say_error(o->format, true, err.text);
 	return 1;
 }
 
-static int run(struct session *s, const char *sql, enum query_format kind)
+/* What the guest's kernel lacks is said before a table says it again, once. */
+static void tell_missing(const struct query_options *o, const struct session *s)
 {
-	struct format *f = format_new(stdout, kind, false);
-	struct vmi_outcome out = {};
-	struct vmi_error err = {};
-	int r = session_query(s, sql, format_sink(f), &out, &err);
+	const char *missing = json_string_value(json_object_get(session_about(s), "missing"));
 
-	if (format_end(f) && !r)
-		return fail("cannot write");
-	for (size_t i = 0; i < out.n_notes; i++)
-		fprintf(stderr, "iho-query: %s: %s at %s, %llu torn\n", out.notes[i].table,
-			vmi_stop_text(out.notes[i].stop), out.notes[i].where,
-			(unsigned long long)out.notes[i].torn);
+	if (missing && *missing)
+		say_warning(o->format, missing);
+}
+
+/* At fixed times: what a statement takes does not add up. */
+static void wait_until(struct timespec *due, double seconds)
+{
+	due->tv_sec += (time_t)seconds;
+	due->tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
+	if (due->tv_nsec >= 1000000000) {
+		due->tv_nsec -= 1000000000;
+		due->tv_sec++;
+	}
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, due, NULL);
+}
+
+static int query(const struct query_options *o, struct session *s)
+{
+	struct format *f = format_new(stdout, o->format, o->watch_s > 0);
+	struct timespec due;
+	int r = 0;
+
+	if (!f) {
+		say_error(o->format, true, "out of memory");
+		return 1;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &due);
+	for (unsigned long n = 1; !r; n++) {
+		r = ask(s, f, o->format, o->sql, false);
+		if (!o->watch_s || n == o->count || r)
+			break;
+		if (o->format == FORMAT_TABLE)
+			putchar('\n');
+		wait_until(&due, o->watch_s);
+	}
 	format_free(f);
-	return r ? fail(err.text) : 0;
+	return r;
+}
+
+static int run(const struct query_options *o)
+{
+	struct session *s;
+	int r;
+
+	switch (o->action) {
+	case ACT_HELP:
+		options_help(stdout);
+		return 0;
+	case ACT_VERSION:
+		puts("iho-query " IHO_VERSION);
+		return 0;
+	case ACT_TABLES:
+		shell_schema(stdout, NULL);
+		return 0;
+	default:
+		break;
+	}
+	r = open_session(o, &s);
+	if (r)
+		return r;
+	if (o->action == ACT_ABOUT) {
+		shell_about(stdout, s, o->format);
+	} else {
+		tell_missing(o, s);
+		/* ^C ends the program while it repeats a statement. */
+		if (!o->watch_s)
+			shell_catch_interrupt(s);
+		r = o->sql ? query(o, s) : shell(s, o->format);
+	}
+	session_close(s);
+	return r;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "dump", required_argument, NULL, 'd' },   { "vm", required_argument, NULL, 'v' },
-		{ "map", required_argument, NULL, 'm' },    { "qmp", required_argument, NULL, 'q' },
-		{ "format", required_argument, NULL, 'f' }, { NULL, 0, NULL, 0 },
-	};
-	struct session_options so = { .limits = vmi_limits_default };
-	enum query_format kind = FORMAT_TABLE;
-	struct session *s = NULL;
-	struct vmi_error err = {};
-	int c, r;
+	struct query_options o;
+	int r;
 
 	if (argc == 2 && !strcmp(argv[1], WORKER_ARGUMENT))
 		return worker_main();
 	setlocale(LC_ALL, "");
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (c) {
-		case 'd':
-			so.find.dump = optarg;
-			break;
-		case 'v':
-			so.find.vm = optarg;
-			break;
-		case 'm':
-			so.find.map = optarg;
-			break;
-		case 'q':
-			so.find.qmp = optarg;
-			break;
-		case 'f':
-			if (format_parse(optarg, &kind))
-				return 2;
-			break;
-		default:
-			return 2;
-		}
+	setlocale(LC_NUMERIC, "C");
+	r = options_parse(&o, argc, argv);
+	if (!r)
+		r = run(&o);
+	options_free(&o);
+	if (fflush(stdout) || ferror(stdout)) {
+		say_error(o.format, false, "cannot write to standard output");
+		r = r ? r : 1;
 	}
-	r = session_open(&s, &so, &err);
-	if (r)
-		return fail(err.text);
-	if (optind < argc)
-		r = run(s, argv[optind], kind);
-	else
-		json_dumpf(session_about(s), stdout, JSON_INDENT(2));
-	session_close(s);
 	return r;
 }
