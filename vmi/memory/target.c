@@ -282,7 +282,7 @@ int vmi_target_open(struct vmi_target *t, struct vmi_mem **mem, struct vmi_error
 
 int vmi_target_alive(const struct vmi_target *t, struct vmi_error *err)
 {
-	struct pollfd p = { .fd = t->pidfd, .events = POLLIN };
+	struct pollfd p = { .fd = t->pid ? t->pidfd : -1, .events = POLLIN };
 
 	/* A pidfd is readable when its process has ended; poll() leaves -1 out. */
 	if (poll(&p, 1, 0) > 0)

@@ -302,6 +302,10 @@ static int on_query(struct worker *w, const char *sql)
 
 	if (!w->engine || !sql)
 		return -EPROTO;
+	/* A mapping outlives the VMM: what it would show is a guest that is no more. */
+	r = vmi_target_alive(w->target, &err);
+	if (r)
+		return send_failure(w, r, err.text, NULL);
 	w->sent = 0;
 	w->too_large = false;
 	look(true);
