@@ -161,7 +161,7 @@ static void take_registers(struct worker *w, const json_t *vcpus)
 {
 	json_t *whole = vmi_target_to_json(w->target);
 	struct vmi_target *now = NULL;
-	struct vmi_error err;
+	struct vmi_error err = {};
 
 	if (!whole)
 		return;
