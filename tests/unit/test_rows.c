@@ -74,7 +74,8 @@ static int make_values(struct vmi_rows *r)
 {
 	vmi_row(r);
 	vmi_int(r, 0, INT64_MIN);
-	vmi_str(r, 1, "a\tb\n\x01\x7f\xff\xc3\xa4\xc0\x80\xed\xa0\x80\xe2\x82\xac\xf0\x9f\x98\x80\xe2\x82");
+	vmi_str(r, 1, "a\tb\n\x01\x7f\xff\xc3\xa4\xc0\x80\xed\xa0\x80\xe2\x82\xac"
+		      "\xf0\x9f\x98\x80\xe2\x82");
 	vmi_double(r, 2, 0.5);
 	vmi_int(r, 3, 7); /* no such column: `torn` is not a table's to set */
 	vmi_row_end(r);

@@ -156,7 +156,7 @@ static void test_raw(void **state)
 
 static void test_what_is_no_dump(void **state)
 {
-	struct vmi_find_options both = { .vm = "1", .dump = "x" }, none = { 0 },
+	struct vmi_find_options both = { .vm = "1", .dump = "x" },
 				live_map = { .vm = "1", .map = "0:4K@0" };
 	struct file f = { 0 };
 	struct vmi_target *t;
@@ -165,7 +165,6 @@ static void test_what_is_no_dump(void **state)
 	char path[80];
 
 	assert_int_equal(vmi_target_find(&t, &both, &err), -EINVAL);
-	assert_int_equal(vmi_target_find(&t, &none, &err), -EINVAL);
 	assert_int_equal(vmi_target_find(&t, &live_map, &err), -EINVAL);
 	assert_int_equal(open_dump("/nonexistent/file", NULL, &t, &m, &err), -ENOENT);
 	assert_int_equal(open_dump("/tmp", NULL, &t, &m, &err), -EINVAL);

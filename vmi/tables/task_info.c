@@ -247,7 +247,7 @@ void vmi_task_sched(struct vmi_walk *w, const struct vmi_task *t, struct vmi_tas
 	out->on_cpu = vmi_val(w, t->gva, &f[ON_CPU]) != 0;
 }
 
-/* ------------------------------------------------------------------------------------------ times */
+/* ----------------------------------------------------------------------------------------- times */
 
 struct times {
 	uint64_t user, system, run, prev_user, prev_system;
@@ -367,7 +367,7 @@ int vmi_process_io(struct vmi_tasks *ts, const struct vmi_task *leader, struct v
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------- ids, credentials */
+/* ------------------------------------------------------------------------------ ids, credentials */
 
 enum {
 	C_UID,
