@@ -5,9 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "../../userspace/lib/collector.h"
+#include "../../userspace/lib/text.h"
+
+#define FIRST_S 0.5 /* between the first two looks: rates need two */
+#define AGAIN_S 0.2 /* a younger report serves again: the tables of a statement agree */
 
 struct host {
 	struct vmi_target *target;
+	struct iho_collector *collector;
+	const struct iho_report *report; /* the collector's */
+	double at_s;
 };
 
 int host_open(struct host **out, struct vmi_target *target, struct vmi_error *err)
@@ -25,7 +35,19 @@ int host_open(struct host **out, struct vmi_target *target, struct vmi_error *er
 
 void host_close(struct host *h)
 {
+	if (!h)
+		return;
+	if (h->collector)
+		iho_collector_close(h->collector);
 	free(h);
+}
+
+static double now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static json_t *registers(struct host *h, struct vmi_error *err)
@@ -42,10 +64,194 @@ static json_t *registers(struct host *h, struct vmi_error *err)
 	return vcpus;
 }
 
+/* ---- the collector: ihod's where it runs, else BPF programs of our own ---- */
+
+static int take_report(struct host *h, struct vmi_error *err)
+{
+	struct iho_error why = {};
+	int r = iho_collector_report(h->collector, &h->report, &why);
+
+	h->at_s = now_s();
+	if (!r)
+		return 0;
+	h->report = NULL;
+	snprintf(err->text, sizeof(err->text), "%s", why.text);
+	return r;
+}
+
+static int begin(struct host *h, struct vmi_error *err)
+{
+	const struct timespec first = { .tv_nsec = (long)(FIRST_S * 1e9) };
+	const struct iho_collector_options o = { .mode = IHO_HOST_AUTO };
+	struct iho_error why = {};
+	int r = iho_collector_open(&h->collector, &o, &why);
+
+	if (r) {
+		snprintf(err->text, sizeof(err->text), "%s", why.text);
+		h->collector = NULL;
+		return r;
+	}
+	r = take_report(h, err);
+	if (!r)
+		nanosleep(&first, NULL);
+	return r;
+}
+
+static int refresh(struct host *h, struct vmi_error *err)
+{
+	int r = 0;
+
+	if (!h->collector)
+		r = begin(h, err);
+	else if (h->report && now_s() - h->at_s < AGAIN_S)
+		return 0;
+	return r ? r : take_report(h, err);
+}
+
+/* ---- rows ---- */
+
+static json_t *count(uint64_t v)
+{
+	return json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v);
+}
+
+static double seconds(const struct host *h)
+{
+	return h->report->interval_s > 0 ? h->report->interval_s : 1;
+}
+
+static json_t *vms(const struct host *h)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < h->report->n_vms; i++) {
+		const struct iho_vm_report *v = &h->report->vms[i];
+		json_t *o = json_object();
+
+		if (v->gone) {
+			json_decref(o);
+			continue;
+		}
+		json_object_set_new(o, "name", iho_text_json(v->name));
+		json_object_set_new(o, "pid", json_integer(v->pid));
+		json_object_set_new(o, "vmm", iho_text_json(v->vmm));
+		json_object_set_new(o, "vcpus", count(v->n_vcpus));
+		json_object_set_new(o, "exits", count(v->exits));
+		json_object_set_new(o, "exits_per_s",
+				    json_real((double)v->exits_delta / seconds(h)));
+		json_object_set_new(o, "userspace_exits", count(v->user_exits));
+		json_object_set_new(o, "is_target",
+				    json_integer(h->target->pid && v->pid == h->target->pid));
+		json_array_append_new(a, o);
+	}
+	return a;
+}
+
+static json_t *vcpu_row(const struct iho_vcpu *v)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "vcpu", v->id >= 0 ? json_integer(v->id) : json_null());
+	json_object_set_new(o, "thread", json_integer(v->tid));
+	return o;
+}
+
+static void add_exits(const struct host *h, json_t *a, const struct iho_vcpu *v)
+{
+	double s = seconds(h);
+
+	for (size_t i = 0; i < v->exit_rows.n; i++) {
+		const struct iho_exit_row *e = &v->exit_rows.v[i];
+		json_t *o = vcpu_row(v);
+
+		json_object_set_new(o, "handled", json_string("kvm"));
+		json_object_set_new(o, "reason", iho_text_json(e->reason));
+		json_object_set_new(o, "total", count(e->total));
+		json_object_set_new(o, "per_s", json_real((double)e->delta / s));
+		json_object_set_new(o, "time_ns", count(e->time_ns));
+		json_object_set_new(o, "share", json_real((double)e->time_delta_ns / (s * 1e9)));
+		json_object_set_new(o, "mean_ns", count(e->mean_ns));
+		json_object_set_new(o, "p99_ns", count(e->p99_ns));
+		json_object_set_new(o, "max_ns", count(e->max_ns));
+		json_array_append_new(a, o);
+	}
+	for (size_t i = 0; i < v->user_rows.n; i++) {
+		const struct iho_user_row *e = &v->user_rows.v[i];
+		json_t *o = vcpu_row(v);
+
+		json_object_set_new(o, "handled", json_string("vmm"));
+		json_object_set_new(o, "reason", iho_text_json(e->reason));
+		json_object_set_new(o, "total", count(e->total));
+		json_object_set_new(o, "per_s", json_real((double)e->delta / s));
+		json_object_set_new(o, "time_ns", count(e->time_ns));
+		json_object_set_new(o, "share", json_real((double)e->time_delta_ns / (s * 1e9)));
+		json_object_set_new(o, "max_ns", count(e->max_ns));
+		json_array_append_new(a, o);
+	}
+}
+
+static void add_bill(const struct host *h, json_t *a, const struct iho_vcpu *v)
+{
+	for (int i = 0; i < IHO_BILL_MAX; i++) {
+		bool splits = h->report->splits_guest;
+		json_t *o;
+
+		/* States that this host cannot tell apart are one; see iho-top(8). */
+		if (splits ? i == IHO_BILL_GUEST_OR_KVM : i == IHO_BILL_GUEST || i == IHO_BILL_KVM)
+			continue;
+		o = vcpu_row(v);
+		json_object_set_new(o, "cpu", json_integer(v->cpu));
+		json_object_set_new(o, "state", json_string(iho_bill_key(i)));
+		json_object_set_new(o, "now",
+				    json_integer(!v->gone && v->state == (enum iho_bill)i));
+		json_object_set_new(o, "total_ns", count(v->bill.total[i]));
+		json_object_set_new(o, "share",
+				    v->bill.wall_delta ? json_real((double)v->bill.delta[i] /
+								   (double)v->bill.wall_delta)
+						       : json_null());
+		json_array_append_new(a, o);
+	}
+}
+
+/* Of the target's vCPUs only: another tenant's exits are not this one's business. */
+static json_t *of_vcpus(const struct host *h,
+			void (*add)(const struct host *, json_t *, const struct iho_vcpu *))
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < h->report->n_vms; i++) {
+		const struct iho_vm_report *vm = &h->report->vms[i];
+
+		if (vm->pid != h->target->pid || vm->gone)
+			continue;
+		for (size_t k = 0; k < vm->n_vcpus; k++)
+			if (!vm->vcpus[k].archived)
+				add(h, a, &vm->vcpus[k]);
+	}
+	return a;
+}
+
 json_t *host_answer(struct host *h, const char *topic, struct vmi_error *err)
 {
+	json_t *a = NULL;
+
 	if (!strcmp(topic, "registers"))
 		return registers(h, err);
+	if (strcmp(topic, "vms") && !h->target->pid) {
+		snprintf(err->text, sizeof(err->text),
+			 "a dump has no side of the host: %.40s is of a VM that runs", topic);
+		return NULL;
+	}
 	snprintf(err->text, sizeof(err->text), "the host knows nothing of that name");
-	return NULL;
+	if (strcmp(topic, "vms") && strcmp(topic, "vcpu_exits") && strcmp(topic, "vcpu_bill"))
+		return NULL;
+	if (refresh(h, err))
+		return NULL;
+	if (!strcmp(topic, "vms"))
+		a = vms(h);
+	else
+		a = of_vcpus(h, strcmp(topic, "vcpu_exits") ? add_bill : add_exits);
+	if (!a)
+		snprintf(err->text, sizeof(err->text), "out of memory");
+	return a;
 }

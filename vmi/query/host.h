@@ -4,6 +4,8 @@
  *the process with privileges.
  *
  *	registers	the target's vCPUs as they are now, as in vmi_target_to_json()
+ *	vms		the VMs that KVM runs here, as the table vms has them
+ *	vcpu_exits, vcpu_bill	of the target's vCPUs, as the tables of these names
  */
 #ifndef QUERY_HOST_H
 #define QUERY_HOST_H

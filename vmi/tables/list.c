@@ -26,7 +26,10 @@
 	X(syscall_table) \
 	X(threads) \
 	X(uptime) \
-	X(vcpus)
+	X(vcpu_bill) \
+	X(vcpu_exits) \
+	X(vcpus) \
+	X(vms)
 
 #define DECLARE(name) extern const struct vmi_table vmi_table_##name;
 #define POINT(name)   &vmi_table_##name,
