@@ -79,7 +79,7 @@ MAKEFLAGS += --no-builtin-rules
 
 .PHONY: all run demo check check-unit check-host check-lab check-vmi bench fuzz install uninstall clean help \
 	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers manual \
-	bench-fleet dashboards-demo
+	bench-fleet bench-vmi dashboards-demo
 
 all: programs
 
@@ -134,6 +134,10 @@ demo: deps-check programs
 bench: deps-bench programs
 	@tests/bench/bench.sh
 
+# What looking into a guest costs: see vmi/README.md.
+bench-vmi: deps-check programs
+	@KERNEL=$(KERNEL) TASKS=$(TASKS) tests/bench/vmi.sh
+
 # What a fleet costs the Prometheus that watches it: see dashboards/README.md.
 bench-fleet: deps-bench
 	@HOSTS=$(HOSTS) tests/bench/fleet.sh
@@ -173,6 +177,7 @@ help:
 	@echo 'make bench            speed beside bpftrace, perf and bcc, as ratios; results in build/bench.json'
 	@echo 'make fuzz [FUZZ_SECONDS=600]   the fuzz targets, that long in all'
 	@echo 'make bench-fleet [HOSTS=N]         what a fleet costs its Prometheus, and what the recording rules cut'
+	@echo 'make bench-vmi [KERNEL=6.12]       what looking into a guest costs'
 	@echo 'make dashboards-demo [PAPER=1]     Prometheus (and Grafana) with all rules and dashboards, this host in it'
 	@echo 'make install [DESTDIR= PREFIX=/usr/local]   make uninstall   make clean'
 	@echo 'make deb              Debian packages, into build/deb'

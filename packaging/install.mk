@@ -22,7 +22,8 @@ DASHBOARDS := $(if $(filter $(PARTS),iho-dashboards),$(filter-out %.sh %.py,$(sh
 
 # source:directory:mode
 INSTALLED = $(NAMES:%=$(B)/%:$(sbindir):755) \
-	$(patsubst %,%:$(mandir)/man8:644,$(wildcard $(NAMES:%=userspace/*/%.8 vmi/*/%.8))) \
+	$(patsubst %,%:$(mandir)/man8:644,$(wildcard $(NAMES:%=userspace/*/%.8) \
+		$(NAMES:%=vmi/*/%.8))) \
 	$(patsubst packaging/systemd/%,$(B)/packaging/%:$(unitdir):644,$(UNITS)) \
 	$(patsubst %,%:$(sysusersdir):644,$(wildcard $(NAMES:%=packaging/sysusers.d/%.conf))) \
 	$(patsubst %,%:$(tmpfilesdir):644,$(wildcard $(NAMES:%=packaging/tmpfiles.d/%.conf))) \

@@ -80,7 +80,7 @@ is "$(in_root dpkg --verify $PACKAGES)" "" "dpkg --verify: as packed"
 is "$(in_root dpkg --audit)" "$(dpkg --audit)" "dpkg --audit: nothing half-installed"
 for p in $PROGRAMS; do
 	is "$(in_root "$p" --version)" "$("$B/$p" --version)" "$p runs"
-	in_root sh -c "zcat /usr/share/man/man8/$p.8.gz" | cmp -s - userspace/*/"$p.8"
+	in_root sh -c "zcat /usr/share/man/man8/$p.8.gz" | cmp -s - */*/"$p.8"
 	ok $? "$p.8"
 done
 

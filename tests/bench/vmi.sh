@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What looking into a guest costs: first answer, warm statements, system calls, memory, and whether any of it
+# grows with the guest's RAM. Figures are of this machine; the guests run under QEMU's TCG.
+#
+#	make bench-vmi [KERNEL=6.12] [TASKS=500]
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+export LC_ALL=C
+KERNEL=${KERNEL:-6.12}
+TASKS=${TASKS:-500}
+QUERY=build/iho-query
+TMP=$(mktemp -d)
+trap 'for n in "${!GUEST_PIDS[@]}"; do guest_stop "$n"; done; rm -rf "$TMP"' EXIT
+trap 'exit 1' INT TERM
+die() {
+	echo "bench: $*" >&2
+	exit 1
+}
+[ "$(id -u)" = 0 ] || die "needs root"
+. tests/vmi/guest/guest.sh
+guest_build >&2 || die "no guests"
+
+line() { printf '%-56s %s\n' "$1" "$2"; }
+# The median of the numbers of standard input
+median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
+# warm VM STATEMENT: its median time in ms, of 30, in one session
+warm() {
+	{
+		echo .timer on
+		for _ in $(seq 30); do echo "$2;"; done
+	} | $QUERY --vm "$1" 2>&1 >/dev/null | sed -n 's/.* rows in \([0-9.]*\) ms.*/\1/p' | median
+}
+first() { # VM: from the start of the program to the end of its first answer, median of 5, ms
+	for _ in 1 2 3 4 5; do
+		s=$(date +%s%N)
+		$QUERY --vm "$1" 'SELECT pid, name FROM processes' >/dev/null || die "no answer"
+		echo $((($(date +%s%N) - s) / 1000000))
+	done | median
+}
+
+measure() { # NAME MEMORY
+	local pid worker
+	guest_start "$1" "$KERNEL" mem="$2" workload=off >&2 || die "no guest"
+	pid=$GUEST_PID
+	guest_run "$1" "i=0; while [ \$i -lt $TASKS ]; do sleep 100000 & i=\$((i + 1)); done" >/dev/null 2>&1
+	tasks=$($QUERY --vm "$pid" --format csv 'SELECT count(*) FROM processes' | tail -n 1)
+	line "guest of $2, kernel $KERNEL: processes" "$tasks"
+	line "  first answer" "$(first "$pid") ms"
+	line "  processes, warm" "$(warm "$pid" 'SELECT pid, parent, uid, state, name FROM processes') ms"
+	line "  processes with all columns, warm" "$(warm "$pid" 'SELECT * FROM processes') ms"
+	line "  process_open_files of all, warm" "$(warm "$pid" 'SELECT * FROM process_open_files') ms"
+	# the worker: its calls for 100 statements beyond those for one, and its memory
+	for n in 1 101; do
+		{ for _ in $(seq $n); do echo 'SELECT count(pid) FROM processes;'; done; } |
+			strace -f -qq -c -o "$TMP/calls.$n" -e trace=pread64,process_vm_readv,readv,preadv \
+				$QUERY --vm "$pid" >/dev/null 2>&1
+	done
+	line "  reading calls of 100 statements (strace)" \
+		"$(($(calls "$TMP/calls.101") - $(calls "$TMP/calls.1")))"
+	mkfifo "$TMP/in.$1"
+	$QUERY --vm "$pid" <"$TMP/in.$1" >"$TMP/out.$1" 2>/dev/null &
+	query=$!
+	exec 7>"$TMP/in.$1"
+	for _ in $(seq 5); do echo 'SELECT * FROM processes; SELECT count(*) FROM kernel_symbols;' >&7; done
+	until [ "$(grep -c '^count' "$TMP/out.$1")" -ge 5 ]; do sleep 0.1; done
+	worker=$(pgrep -P $query | head -n 1)
+	line "  memory of the worker, without the guest's pages" \
+		"$(awk '/^RssAnon/ {print $2}' "/proc/$worker/status") KiB"
+	exec 7>&-
+	wait $query
+	guest_stop "$1"
+}
+calls() { awk '$NF != "total" && $4 ~ /^[0-9]+$/ {n += $4} END {print n + 0}' "$1"; }
+
+measure small 512M
+measure large 4G
