@@ -136,7 +136,7 @@ int vmi_check_credentials(struct vmi_integrity *v)
 		vmi_unknown(v, "", "this kernel's task_struct is not understood");
 		return 0;
 	}
-	if (!err)
+	if (!err && n)
 		qsort(h, n, sizeof(*h), by_cred);
 	for (size_t i = 0; i < n && !err; i++) {
 		snprintf(subject, sizeof(subject), "pid %d %s", h[i].pid, h[i].comm);

@@ -54,9 +54,9 @@ static int load(struct iter *it, unsigned int level, uint64_t gpa, uint64_t flag
 	int err;
 
 	l->flags = flags;
+	/* A table is one step, read or not: it may be in all entries of the one above it. */
 	if (l->gpa == gpa)
-		return 0;
-	/* A read of a table is one step; entries are not counted. */
+		return vmi_step(it->w);
 	err = vmi_read_phys(it->w, gpa, l->pte, sizeof(l->pte));
 	l->gpa = err ? 0 : gpa;
 	return err;

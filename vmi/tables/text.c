@@ -240,7 +240,8 @@ int vmi_sites_load(struct vmi_sites *s, struct vmi_walk *w, struct vmi_code *c)
 	if (err)
 		return err;
 	measure(s, w);
-	qsort(s->v, s->n, sizeof(*s->v), by_addr);
+	if (s->n)
+		qsort(s->v, s->n, sizeof(*s->v), by_addr);
 	vmi_witness_reset(w);
 	return 0;
 }
