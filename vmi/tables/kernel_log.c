@@ -159,7 +159,11 @@ static bool record(struct log *l, struct vmi_rows *r, uint64_t id)
 	uint64_t level;
 	int len;
 
-	if (vmi_get(l->w, desc, &l->state, &state) || (state & ID_MASK) != id)
+	if (vmi_get(l->w, desc, &l->state, &state)) {
+		vmi_walk_stop(l->w, VMI_STOP_FAULT, "printk_ringbuffer.descs");
+		return true;
+	}
+	if ((state & ID_MASK) != id)
 		return true;
 	if (state >> 62 != COMMITTED && state >> 62 != FINALIZED)
 		return true;
