@@ -60,7 +60,7 @@ static const char *const statements[] = {
 
 static const struct vmi_budget small = { .steps = 50000, .bytes = 8 << 20, .ns = 2000000000 };
 
-/* --------------------------------------------------------------------------------------- changes */
+/* -------------------------------------------------------------------------------------- changes */
 
 static const uint64_t telling[] = {
 	0,
@@ -164,7 +164,7 @@ const char *__asan_default_options(void)
 	return "quarantine_size_mb=8:malloc_context_size=4";
 }
 
-/* ---------------------------------------------------------------------------------------- guests */
+/* --------------------------------------------------------------------------------------- guests */
 
 static void note(struct words *w, uint32_t from, uint32_t to, const uint8_t *ram)
 {
@@ -206,7 +206,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-/* ---------------------------------------------------------------------------------------- checks */
+/* --------------------------------------------------------------------------------------- checks */
 
 static void check_value(const struct vmi_value *v)
 {

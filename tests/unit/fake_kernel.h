@@ -318,7 +318,7 @@ static inline void fake_kallsyms(struct fake *f, enum fake_layout l)
 	f->tables_end = w.at;
 }
 
-/* ----------------------------------------------------------------------------------------- image */
+/* ---------------------------------------------------------------------------------------- image */
 
 enum {
 	/* Offsets from text. */

@@ -67,7 +67,7 @@ static void stopped(enum vmi_stop why)
 	assert_string_equal(vmi_stop_key(walk.stop), vmi_stop_key(why));
 }
 
-/* --------------------------------------------------------------------------------------- reading */
+/* -------------------------------------------------------------------------------------- reading */
 
 static void test_read(void **state)
 {
@@ -253,7 +253,7 @@ static void test_witnesses(void **state)
 	assert_true(vmi_witness_torn(&walk));
 }
 
-/* ----------------------------------------------------------------------------------- page tables */
+/* ---------------------------------------------------------------------------------- page tables */
 
 /* Maps `gva` by hand: the gpas of its tables from the top on; returns the last table's gpa. */
 static uint64_t table_for(struct fake *f, uint64_t pgd, uint64_t gva, unsigned int levels,
@@ -398,7 +398,7 @@ static void test_pages_loop(void **state)
 	leads_nowhere(UINT64_MAX, 0);
 }
 
-/* ----------------------------------------------------------------------------------------- lists */
+/* ---------------------------------------------------------------------------------------- lists */
 
 static uint64_t make_list(unsigned int n, uint64_t *nodes)
 {
@@ -635,7 +635,7 @@ static void test_rb_cycles(void **state)
 	assert_in_range(walk.steps, 1, 4 * VMI_LIST_MAX);
 }
 
-/* --------------------------------------------------------------------------------------- xarrays */
+/* -------------------------------------------------------------------------------------- xarrays */
 
 static uint64_t new_node(unsigned int shift)
 {

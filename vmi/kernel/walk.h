@@ -114,7 +114,7 @@ int vmi_text(struct vmi_walk *w, uint64_t gva, char *buf, size_t size);
 int vmi_text_field(struct vmi_walk *w, uint64_t base, const struct vmi_field *f, char *buf,
 		   size_t size);
 
-/* --------------------------------------------------------------------------- structures of Linux */
+/* -------------------------------------------------------------------------- structures of Linux */
 
 /*
  * list_head: for (vmi_list_start(&l, w, head, where); (node = vmi_list_next(&l)); )
@@ -194,7 +194,7 @@ bool vmi_maple_next(struct vmi_maple *m, uint64_t *first, uint64_t *last, uint64
 /* The address of a per-CPU variable (a symbol's or a member's value) on a CPU; 0 = none. */
 uint64_t vmi_per_cpu(struct vmi_walk *w, uint64_t percpu_addr, unsigned int cpu);
 
-/* ------------------------------------------------------------------------------------- witnesses */
+/* ------------------------------------------------------------------------------------ witnesses */
 
 /* What the row hangs on: `value` was read at gva (size 1, 2, 4 or 8). At most VMI_WITNESSES a row. */
 void vmi_witness(struct vmi_walk *w, uint64_t gva, unsigned int size, uint64_t value);

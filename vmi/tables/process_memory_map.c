@@ -123,7 +123,7 @@ struct scan {
 	char path[VMI_PATH_MAX];
 };
 
-/* ----------------------------------------------------------------------------------------- names */
+/* ---------------------------------------------------------------------------------------- names */
 
 static bool special_name(struct scan *s, const struct vmi_copy *vma, char *name, size_t size)
 {
@@ -182,7 +182,7 @@ static void load_file(struct scan *s, uint64_t file)
 			      : 0;
 }
 
-/* ------------------------------------------------------------------------------------------ rows */
+/* ----------------------------------------------------------------------------------------- rows */
 
 static void file_columns(struct scan *s, const struct vmi_copy *vma, uint64_t file)
 {

@@ -148,7 +148,7 @@ static bool wants(const struct scan *s, unsigned int first, unsigned int last)
 	return false;
 }
 
-/* ---------------------------------------------------------------------------------------- memory */
+/* --------------------------------------------------------------------------------------- memory */
 
 /*
  * percpu_counter_sum(): pages of each kind. The four counters of a process are allocated together
@@ -272,7 +272,7 @@ static void cmdline(struct scan *s, const struct vmi_task *t)
 	vmi_strn(s->r, COL_CMDLINE, s->cmdline + from, n - from);
 }
 
-/* ----------------------------------------------------------------------------------------- paths */
+/* ---------------------------------------------------------------------------------------- paths */
 
 static void executable(struct scan *s, const struct vmi_task *t)
 {
@@ -324,7 +324,7 @@ static void control_group(struct scan *s, const struct vmi_task *t)
 		vmi_strn(s->r, COL_CGROUP_PATH, s->cgroup, (size_t)s->cgroup_len);
 }
 
-/* ------------------------------------------------------------------------------------------- ids */
+/* ------------------------------------------------------------------------------------------ ids */
 
 static void ids(struct scan *s, const struct vmi_task *t)
 {
@@ -385,7 +385,7 @@ static void schedule(struct scan *s, const struct vmi_task *t)
 			s->clock.boot_ns / 1000000000 + (int64_t)(sched.start_ns / 1000000000));
 }
 
-/* ------------------------------------------------------------------------------------------ rows */
+/* ----------------------------------------------------------------------------------------- rows */
 
 static bool row(struct scan *s, const struct vmi_task *t)
 {

@@ -62,7 +62,7 @@ struct vmi_table {
 /* All tables, ended by NULL, by name. */
 extern const struct vmi_table *const vmi_tables[];
 
-/* -------------------------------------------------------------------------- for a table's rows() */
+/* ------------------------------------------------------------------------- for a table's rows() */
 
 struct vmi_walk *vmi_rows_walk(struct vmi_rows *r);
 struct vmi_guest *vmi_rows_guest(struct vmi_rows *r);

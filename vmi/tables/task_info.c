@@ -135,7 +135,7 @@ static const struct vmi_field *fields(struct vmi_walk *w)
 	return f ? f : none;
 }
 
-/* ------------------------------------------------------------------------------------------ name */
+/* ----------------------------------------------------------------------------------------- name */
 
 /* kernel/workqueue.c: format_worker_id(), there since 6.11; before, comm says the same, shorter. */
 static int worker_id(struct vmi_walk *w, uint64_t worker, uint64_t pool, char *name, size_t size)
@@ -202,7 +202,7 @@ void vmi_task_name(struct vmi_walk *w, const struct vmi_task *t, char name[VMI_T
 	}
 }
 
-/* ----------------------------------------------------------------------------- state, scheduling */
+/* ---------------------------------------------------------------------------- state, scheduling */
 
 /* include/linux/sched.h: __task_state_index() */
 char vmi_task_state(struct vmi_walk *w, const struct vmi_task *t)
@@ -247,7 +247,7 @@ void vmi_task_sched(struct vmi_walk *w, const struct vmi_task *t, struct vmi_tas
 	out->on_cpu = vmi_val(w, t->gva, &f[ON_CPU]) != 0;
 }
 
-/* ----------------------------------------------------------------------------------------- times */
+/* ---------------------------------------------------------------------------------------- times */
 
 struct times {
 	uint64_t user, system, run, prev_user, prev_system;
@@ -367,7 +367,7 @@ int vmi_process_io(struct vmi_tasks *ts, const struct vmi_task *leader, struct v
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------ ids, credentials */
+/* ----------------------------------------------------------------------------- ids, credentials */
 
 enum {
 	C_UID,

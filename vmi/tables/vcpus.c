@@ -166,7 +166,7 @@ static void task_columns(struct scan *s, unsigned int cpu)
 	vmi_hex(s->r, COL_TASK, task);
 }
 
-/* -------------------------------------------------------------------------------- the VMM's side */
+/* ------------------------------------------------------------------------------- the VMM's side */
 
 /* Asks anew about a VM that runs; what is known from the start serves where that fails. */
 static int load_vcpus(struct scan *s)
@@ -243,7 +243,7 @@ static int guest_cpu(struct scan *s, const struct vmi_vcpu *v)
 	return -1;
 }
 
-/* ------------------------------------------------------------------------------------------ rows */
+/* ----------------------------------------------------------------------------------------- rows */
 
 static bool row(struct scan *s, const struct vmi_vcpu *v, int cpu)
 {

@@ -20,7 +20,7 @@ void fake_die(const char *what)
 	abort();
 }
 
-/* ---------------------------------------------------------------------------------------- memory */
+/* --------------------------------------------------------------------------------------- memory */
 
 static int read_ram(void *arg, uint64_t gpa, void *buf, size_t len)
 {
@@ -183,7 +183,7 @@ uint64_t fake_vmalloc(struct fake *f, size_t bytes, uint64_t flags)
 	return gva;
 }
 
-/* ----------------------------------------------------------------------------------------- lists */
+/* ---------------------------------------------------------------------------------------- lists */
 
 void fake_list_init(struct fake *f, uint64_t head)
 {
@@ -215,7 +215,7 @@ void fake_hlist_add(struct fake *f, uint64_t node, uint64_t head)
 	h->first = PTR(node);
 }
 
-/* ----------------------------------------------------------------------------------------- image */
+/* ---------------------------------------------------------------------------------------- image */
 
 void fake_name(struct fake *f, const char *name, char type, uint64_t gva)
 {
@@ -347,7 +347,7 @@ static void end_image(struct fake *f)
 	fake_kallsyms(f);
 }
 
-/* -------------------------------------------------------------------------------------- the door */
+/* ------------------------------------------------------------------------------------- the door */
 
 static void set_target(struct fake *f)
 {

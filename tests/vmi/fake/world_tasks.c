@@ -39,7 +39,7 @@ struct builder {
 	size_t n_mm;
 };
 
-/* ---------------------------------------------------------------------------------------- memory */
+/* --------------------------------------------------------------------------------------- memory */
 
 /* mt_mk_node(), mte_mk_root() */
 static uint64_t maple_entry(uint64_t node, unsigned int type, bool root)
@@ -146,7 +146,7 @@ static uint64_t make_mm(struct builder *b, size_t i)
 	return gva;
 }
 
-/* ----------------------------------------------------------------------------------------- tasks */
+/* ---------------------------------------------------------------------------------------- tasks */
 
 static uint64_t make_cred(struct builder *b, u32 uid)
 {
@@ -284,7 +284,7 @@ static void fill_task(struct builder *b, size_t i)
 		make_pid(b, i);
 }
 
-/* -------------------------------------------------------------------------------------- the rest */
+/* ------------------------------------------------------------------------------------- the rest */
 
 static uint64_t make_ns(struct builder *b, const char *symbol, size_t bytes, size_t ns, u32 inum)
 {
