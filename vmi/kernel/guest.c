@@ -415,8 +415,8 @@ static bool runs(struct vmi_walk *w)
 	count_vcpus(g->target, &known, &paging);
 	if (known && !agreeing_vcpus(w)) {
 		falls_short(g, VMI_LEVEL_BANNER,
-			    "none of %u vCPUs uses its page tables (%u have paging on): a copy of a "
-			    "kernel, one that ran before a reset, or one that runs a guest itself",
+			    "none of %u vCPUs uses its page tables (%u have paging on): a copy of "
+			    "a kernel, one that ran before a reset, or one that runs a guest itself",
 			    known, paging);
 		return false;
 	}

@@ -4,9 +4,9 @@
  *
  * libbpf parses BTF too, but trusts it: a type that refers to nonsense makes it read out of bounds
  * (its sanity checks came with 1.4) and its resolvers recurse. The blob here comes from a guest
- * that may lie, so it is indexed once, with every record checked to be whole, each offset and type id
- * is checked when it is followed, and all lookups are loops with limits. The blob is copied: it does
- * not change afterwards. What was looked up is remembered: an index belongs to one thread.
+ * that may lie, so it is indexed once, with every record checked to be whole, each offset and type
+ * id is checked when it is followed, and all lookups are loops with limits. The blob is copied: it
+ * does not change afterwards. What was looked up is remembered: an index belongs to one thread.
  */
 #ifndef VMI_TYPES_H
 #define VMI_TYPES_H
@@ -49,7 +49,9 @@ uint32_t vmi_types_size(const struct vmi_types *t, const char *name);
  */
 int vmi_types_field(const struct vmi_types *t, const char *path, struct vmi_field *out);
 
-/* All of a table: `out[i]` for `paths[i]`, NULL entries are skipped. Returns how many are missing. */
+/*
+ * All of a table: `out[i]` for `paths[i]`, NULL entries are skipped. Returns how many are missing.
+ */
 int vmi_types_fields(const struct vmi_types *t, const char *const *paths, struct vmi_field *out,
 		     size_t n);
 

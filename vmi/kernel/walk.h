@@ -41,7 +41,8 @@ struct vmi_budget {
 extern const struct vmi_budget vmi_budget_default; /* of one table scan */
 
 #define VMI_WITNESSES 16
-#define VMI_TLB	      256 /* entries for pages of 4 KiB, and as many for larger ones; a power of two */
+/* Entries for pages of 4 KiB, and as many for larger ones; a power of two. */
+#define VMI_TLB	      256
 
 struct vmi_tlb_entry {
 	uint64_t pgd, page; /* page: its number | VMI_TLB_VALID, 0 = empty */
@@ -86,7 +87,8 @@ int vmi_read_phys(struct vmi_walk *w, uint64_t gpa, void *buf, size_t len);
 /*
  * A page table walk (SDM vol. 3, 4.5): gpa, and bytes until the end of that page; -EFAULT if not
  * present. `flags` (may be NULL): VMI_PAGE_*. What a walk has translated it does not look up again.
- * Pages that Linux made inaccessible for a while (PROT_NONE, NUMA balancing) are there all the same.
+ * Pages that Linux made inaccessible for a while (PROT_NONE, NUMA balancing) are there all the
+ * same.
  */
 #define VMI_PAGE_WRITE (1ull << 1) /* at every level */
 #define VMI_PAGE_USER  (1ull << 2) /* at every level */
@@ -196,7 +198,9 @@ uint64_t vmi_per_cpu(struct vmi_walk *w, uint64_t percpu_addr, unsigned int cpu)
 
 /* ------------------------------------------------------------------------------------ witnesses */
 
-/* What the row hangs on: `value` was read at gva (size 1, 2, 4 or 8). At most VMI_WITNESSES a row. */
+/*
+ * What the row hangs on: `value` was read at gva (size 1, 2, 4 or 8). At most VMI_WITNESSES a row.
+ */
 void vmi_witness(struct vmi_walk *w, uint64_t gva, unsigned int size, uint64_t value);
 /* For rows: start afresh; and whether anything differs now, or a list was seen to be torn. */
 void vmi_witness_reset(struct vmi_walk *w);

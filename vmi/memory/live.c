@@ -157,7 +157,7 @@ static int find_only(pid_t *out, struct vmi_error *err)
 	if (error)
 		return error;
 	if (s.found > 1)
-		return vmi_fail(err, -EEXIST, "%u VMs run here; name one, by its pid for instance: %s",
+		return vmi_fail(err, -EEXIST, "%u VMs run here; name one, or its pid: %s",
 				s.found, s.others);
 	if (!s.found)
 		return vmi_fail(err, -ESRCH, "no VM runs here%s",

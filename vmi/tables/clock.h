@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Private to vmi/tables: what time it is in the guest, by its timekeeper. That is brought up to date
- * by the guest's timer interrupt: while all its CPUs are idle it stands still, until one wakes up.
+ * Private to vmi/tables: what time it is in the guest, by its timekeeper. That is brought up to
+ * date by the guest's timer interrupt: while all its CPUs are idle it stands still, until one wakes
+ * up.
  */
 #ifndef VMI_CLOCK_H
 #define VMI_CLOCK_H

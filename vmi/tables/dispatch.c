@@ -104,13 +104,16 @@ static bool inside(const struct vmi_dispatch *d, uint64_t addr)
 	return addr >= d->start && addr - d->start < d->bytes;
 }
 
-/* What the function begins with before its first comparison: ENDBR, the call of ftrace or its nop. */
+/*
+ * What the function begins with before its first comparison: ENDBR, the call of ftrace or its nop.
+ */
 static bool preamble(const struct vmi_insn *i)
 {
 	if (vmi_insn_is_call(i))
 		return true;
 	if (i->map == 1 && !i->vex && (i->opcode == 0x1e || i->opcode == 0x1f))
-		return true; /* endbr64 (f3 0f 1e fa), and nops: what became of it, or of the call */
+		/* ENDBR64 (f3 0f 1e fa), and nops: what became of it, or of the call. */
+		return true;
 	return !i->map && !i->vex && i->opcode == 0x90;
 }
 

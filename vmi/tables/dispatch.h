@@ -24,8 +24,8 @@ struct vmi_dispatch {
 int vmi_dispatch_load(struct vmi_dispatch *d, struct vmi_walk *w, const char *name);
 
 /*
- * The function that is called for `nr`: 0 with `*target`; -EINVAL: the text there is not such a tree
- * (`*target` is then where it stopped to be one).
+ * The function that is called for `nr`: 0 with `*target`; -EINVAL: the text there is not such a
+ * tree (`*target` is then where it stopped to be one).
  */
 int vmi_dispatch_target(const struct vmi_dispatch *d, uint32_t nr, uint64_t *target);
 

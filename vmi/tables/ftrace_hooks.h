@@ -14,7 +14,9 @@ struct vmi_ftrace_ops {
 	uint64_t functions; /* how many those are; 0 = all */
 };
 
-/* A place where a function calls ftrace, or a nop that can become such a call (struct dyn_ftrace). */
+/*
+ * A place where a function calls ftrace, or a nop that can become such a call (struct dyn_ftrace).
+ */
 struct vmi_ftrace_site {
 	uint64_t ip, flags;
 };

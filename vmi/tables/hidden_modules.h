@@ -25,8 +25,9 @@ struct vmi_hidden {
 };
 
 /*
- * Calls `fn` for each hidden module and each range of code without an owner; it returns true when it
- * has enough. 0 or a negative errno value. `*views`: which views this kernel has (NULL: no matter).
+ * Calls `fn` for each hidden module and each range of code without an owner; it returns true when
+ * it has enough. 0 or a negative errno value. `*views`: which views this kernel has (NULL: no
+ * matter).
  */
 int vmi_hidden_modules(struct vmi_walk *w, struct vmi_code *c, unsigned int *views,
 		       bool (*fn)(void *arg, const struct vmi_hidden *h), void *arg);

@@ -92,11 +92,15 @@ int vmi_idt_expected(unsigned int vector, const char *symbol, uint64_t offset)
 {
 	static const char prefix[] = "asm_exc_";
 
-	/* Stubs, one behind the other, for interrupts of devices and those that nobody waits for. */
+	/*
+	 * Stubs, one behind the other, for interrupts of devices and those that nobody waits for.
+	 */
 	if (vector >= 32 &&
 	    (!strcmp(symbol, "irq_entries_start") || !strcmp(symbol, "spurious_entries_start")))
 		return 1;
-	/* What no CPU raises, or this kernel was built without, keeps the stub of the early boot. */
+	/*
+	 * What no CPU raises, or this kernel was built without, keeps the stub of the early boot.
+	 */
 	if (!strcmp(symbol, "early_idt_handler_array"))
 		return vector < 32 && (vector > 19 || !exceptions[vector]);
 	if (offset)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* integrity: where the kernel is entered: system calls, interrupts, and the registers that say so. */
+/*
+ * integrity: where the kernel is entered: system calls, interrupts, and the registers that say so.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

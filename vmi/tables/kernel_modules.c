@@ -30,7 +30,9 @@ static const struct vmi_column columns[] = {
 #define PERMANENT     "[permanent]"
 #define TAINT_LETTERS "PFSRMBUDAWCIOELKXTNJ" /* kernel/panic.c: taint_flags */
 
-/* "a,b,[permanent]" as /proc/modules has it but for the comma at the end, which osquery cuts off. */
+/*
+ * "a,b,[permanent]" as /proc/modules has it but for the comma at the end, which osquery cuts off.
+ */
 static void used_by(struct vmi_rows *r, struct vmi_modules *m, const struct vmi_module *mod)
 {
 	struct vmi_walk *w = m->w;

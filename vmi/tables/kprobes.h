@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Private to vmi/tables: kprobes (include/linux/kprobes.h), for their table and for the verdicts. */
+/*
+ * Private to vmi/tables: kprobes (include/linux/kprobes.h), for their table and for the verdicts.
+ */
 #ifndef VMI_KPROBES_H
 #define VMI_KPROBES_H
 

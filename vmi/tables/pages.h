@@ -11,8 +11,9 @@ struct vmi_mapped {
 };
 
 /*
- * Calls `fn` for each range of [from, last] that is mapped with the same flags throughout, in order;
- * it returns true when it has enough. `mask`: the flags that matter. 0 or a negative errno value.
+ * Calls `fn` for each range of [from, last] that is mapped with the same flags throughout, in
+ * order; it returns true when it has enough. `mask`: the flags that matter. 0 or a negative errno
+ * value.
  */
 int vmi_mapped_each(struct vmi_walk *w, uint64_t pgd, uint64_t from, uint64_t last, uint64_t mask,
 		    bool (*fn)(void *arg, const struct vmi_mapped *m), void *arg);

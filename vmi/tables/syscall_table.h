@@ -20,7 +20,9 @@ static inline uint64_t vmi_syscall_addr(const struct vmi_syscall *s)
 	return s->dispatch ? s->dispatch : s->table;
 }
 
-/* Each system call of each ABI; `fn` returns true when it has enough. 0 or a negative errno value. */
+/*
+ * Each system call of each ABI; `fn` returns true when it has enough. 0 or a negative errno value.
+ */
 int vmi_syscalls(struct vmi_walk *w, bool (*fn)(void *arg, const struct vmi_syscall *s), void *arg);
 
 /* Does `symbol` fit the ABI's name for that number? 1, 0, or -1: not known. */

@@ -84,8 +84,8 @@ void vmi_strf(struct vmi_rows *r, unsigned int column, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /*
  * Ends the row. Returns true when no more are wanted. The hidden column `torn`, which every table
- * has behind its own, becomes 1 if a witness differs, a list was inconsistent, or vmi_row_torn() was
- * called in the row.
+ * has behind its own, becomes 1 if a witness differs, a list was inconsistent, or vmi_row_torn()
+ * was called in the row.
  */
 bool vmi_row_end(struct vmi_rows *r);
 /* The row is not to be: forgets what was begun. */
@@ -97,8 +97,8 @@ int vmi_rows_error(struct vmi_rows *r, const char *fmt, ...) __attribute__((form
 
 /*
  * Host data, for tables about what the host knows (vms, vcpu_exits, vcpu_bill, registers): a JSON
- * array of objects, asked of the process that started us; a new reference, NULL with a sentence set.
- * `topic`: "vms", "vcpu_exits", "vcpu_bill", "registers".
+ * array of objects, asked of the process that started us; a new reference, NULL with a sentence
+ * set. `topic`: "vms", "vcpu_exits", "vcpu_bill", "registers".
  */
 json_t *vmi_rows_host(struct vmi_rows *r, const char *topic);
 

@@ -9,7 +9,8 @@
 
 enum vmi_site_kind {
 	VMI_SITE_JUMP_LABEL, /* a static branch: a jump or a nop, 2 or 5 bytes */
-	VMI_SITE_STATIC_CALL, /* a call or jump that is aimed anew, 5 bytes, 6 of a conditional one */
+	/* A call or jump that is aimed anew, 5 bytes, 6 of a conditional one. */
+	VMI_SITE_STATIC_CALL,
 	VMI_SITE_TRAMPOLINE, /* of a static call: a jump or a return, 5 bytes */
 	VMI_SITE_FTRACE, /* a call or a nop, 5 bytes */
 	VMI_SITE_KPROBE, /* a breakpoint, 1 byte, or a jump, 5 bytes */

@@ -22,7 +22,8 @@
 #include "types.h"
 
 #define FAKE_RAM	 (16u << 20)
-#define FAKE_TEXT	 0xffffffff9ec00000ull /* gva of _text: 0x1dc00000 above where it was linked */
+/* The gva of _text: 0x1dc00000 above where it was linked. */
+#define FAKE_TEXT	 0xffffffff9ec00000ull
 #define FAKE_PAGE_OFFSET 0xffff9b4fc0000000ull /* the direct map: randomised, as is the image */
 #define FAKE_VMALLOC	 0xffffb2d340000000ull
 #define FAKE_VMEMMAP	 0xfffff0e780000000ull
@@ -61,7 +62,9 @@ struct fake {
 	uint64_t pgd; /* gpa of init_mm's page table */
 	uint64_t text_brk, rodata_brk, data_brk, vmalloc_brk; /* gvas of what is free */
 	uint64_t table_brk, heap_brk; /* gpas */
-	/* Called at each read, before it: may write. What it returns other than 0 fails the read. */
+	/*
+	 * Called at each read, before it: may write. What it returns other than 0 fails the read.
+	 */
 	int (*on_read)(struct fake *f, uint64_t gpa, size_t len);
 	void *arg; /* for on_read */
 	uint64_t reads;
