@@ -416,7 +416,7 @@ static bool runs(struct vmi_walk *w)
 	if (known && !agreeing_vcpus(w)) {
 		falls_short(g, VMI_LEVEL_BANNER,
 			    "none of %u vCPUs uses its page tables (%u have paging on): a copy of "
-			    "a kernel, one that ran before a reset, or one that runs a guest itself",
+			    "a kernel, one from before a reset, or one that runs a guest itself",
 			    known, paging);
 		return false;
 	}
