@@ -21,6 +21,8 @@ enum vmi_level {
 	VMI_LEVEL_TYPES, /* all */
 };
 
+struct vmi_reference; /* tables/reference.h */
+
 struct vmi_guest {
 	struct vmi_target *target; /* not owned */
 	struct vmi_mem *mem; /* not owned */
@@ -47,6 +49,9 @@ struct vmi_guest {
 
 	struct vmi_symbols *symbols; /* from level SYMBOLS on */
 	struct vmi_types *types; /* at level TYPES */
+
+	/* Set by who opened the guest, and not owned: the kernel's text as it was built; NULL = none. */
+	const struct vmi_reference *reference;
 	struct vmi_layout *layouts; /* private: layout.c; vmi_layouts_free() at the close */
 };
 

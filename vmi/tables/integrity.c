@@ -23,12 +23,12 @@ static const struct {
 	const char *name;
 	int (*run)(struct vmi_integrity *v);
 } checks[] = {
-	{ "syscalls", vmi_check_syscalls },	  { "idt", vmi_check_idt },
-	{ "registers", vmi_check_registers },	  { "permissions", vmi_check_permissions },
-	{ "ftrace", vmi_check_ftrace },		  { "kprobes", vmi_check_kprobes },
-	{ "constants", vmi_check_constants },	  { "branches", vmi_check_branches },
-	{ "modules", vmi_check_modules },	  { "tasks", vmi_check_tasks },
-	{ "credentials", vmi_check_credentials },
+	{ "syscalls", vmi_check_syscalls },   { "idt", vmi_check_idt },
+	{ "registers", vmi_check_registers }, { "permissions", vmi_check_permissions },
+	{ "ftrace", vmi_check_ftrace },	      { "kprobes", vmi_check_kprobes },
+	{ "constants", vmi_check_constants }, { "branches", vmi_check_branches },
+	{ "text", vmi_check_text },	      { "modules", vmi_check_modules },
+	{ "tasks", vmi_check_tasks },	      { "credentials", vmi_check_credentials },
 };
 
 #define EVIDENCE_MAX 1024

@@ -27,6 +27,7 @@ int vmi_check_ftrace(struct vmi_integrity *v);
 int vmi_check_kprobes(struct vmi_integrity *v);
 int vmi_check_constants(struct vmi_integrity *v);
 int vmi_check_branches(struct vmi_integrity *v);
+int vmi_check_text(struct vmi_integrity *v);
 int vmi_check_modules(struct vmi_integrity *v);
 int vmi_check_tasks(struct vmi_integrity *v);
 int vmi_check_credentials(struct vmi_integrity *v);

@@ -265,6 +265,8 @@ int vmi_check_constants(struct vmi_integrity *v)
 	uint64_t ro = vmi_sym(g, "__start_rodata"), ro_end = vmi_sym(g, "__end_rodata");
 	uint64_t data = vmi_sym(g, "_sdata"), data_end = vmi_sym(g, "_edata");
 	uint64_t bss = vmi_sym(g, "__bss_start"), bss_end = vmi_sym(g, "__bss_stop");
+	/* Its end is given away where memory is not encrypted (mm/mem_encrypt_amd.c). */
+	uint64_t given = vmi_sym(g, "__start_bss_decrypted");
 	struct pointers s = {
 		.v = v,
 		.init_start = vmi_sym(g, "__start_ro_after_init"),
@@ -280,6 +282,7 @@ int vmi_check_constants(struct vmi_integrity *v)
 	err = each_pointer(&s, ro, ro_end, true);
 	if (!err && data && data_end > data)
 		err = each_pointer(&s, data, data_end, false);
+	bss_end = given && given < bss_end ? given : bss_end;
 	if (!err && bss && bss_end > bss)
 		err = each_pointer(&s, bss, bss_end, false);
 	if (!err && !v->bad)

@@ -14,6 +14,8 @@
 
 #include "insn.h"
 #include "integrity.h"
+#include "reference.h"
+#include "text_image.h"
 
 #define WINDOW	 (1u << 20)
 #define NAME	 256
@@ -284,4 +286,86 @@ int vmi_check_branches(struct vmi_integrity *v)
 			 (unsigned long long)s.functions, (unsigned long long)s.insns,
 			 (unsigned long long)v->sites.n);
 	return 0;
+}
+
+#define NEAR  16 /* bytes that differ this close to each other are one change */
+#define SHOWN 16
+
+static void hex(const uint8_t *p, size_t n, char text[2 * SHOWN + 1])
+{
+	*text = 0;
+	for (size_t i = 0; i < n && i < SHOWN; i++)
+		sprintf(text + 2 * i, "%02x", p[i]);
+}
+
+/* Live text is read a second time: what a static branch or a probe changed just now is no finding. */
+static bool changed_for_good(struct vmi_integrity *v, const struct vmi_text_image *t, size_t at,
+			     size_t end)
+{
+	uint8_t now[SHOWN];
+	size_t n = end - at < SHOWN ? end - at : SHOWN;
+
+	if (v->g->target->kind != VMI_TARGET_LIVE)
+		return true;
+	if (vmi_read(v->w, t->start + at, now, n))
+		return true;
+	vmi_reference_unrelocate(v->g->reference, v->g->kaslr_offset,
+				 t->start + at - v->g->kaslr_offset, now, n);
+	return !memcmp(now, t->bytes + at, n);
+}
+
+static bool differences(struct vmi_integrity *v, const struct vmi_text_image *t)
+{
+	char subject[NAME], running[2 * SHOWN + 1], want[2 * SHOWN + 1];
+	size_t at = 0, end, i;
+
+	while (at < t->n && vmi_text_differs(t, at, t->n - at, &at)) {
+		for (end = i = at + 1; i < t->n && i < end + NEAR; i++)
+			end = t->bytes[i] != t->want[i] ? i + 1 : end;
+		hex(t->bytes + at, end - at, running);
+		hex(t->want + at, end - at, want);
+		vmi_code_name(v->c, t->start + at, true, subject, sizeof(subject));
+		if (changed_for_good(v, t, at, end) &&
+		    vmi_bad(v, subject, "%s: %zu bytes are %s, and were built as %s", t->section,
+			    end - at, running, want))
+			return true;
+		at = end;
+	}
+	return false;
+}
+
+typedef int (*load_fn)(struct vmi_text_image *t, struct vmi_integrity *v);
+
+static int against_reference(struct vmi_integrity *v, load_fn load)
+{
+	struct vmi_text_image t;
+	int err = load(&t, v);
+
+	if (!err && !differences(v, &t) && !v->bad)
+		vmi_fine(v, t.section, "%zu bytes are as they were built", t.n);
+	vmi_text_free(&t);
+	return err;
+}
+
+static int load_text(struct vmi_text_image *t, struct vmi_integrity *v)
+{
+	return vmi_text_kernel(t, v->w, v->c, &v->sites);
+}
+
+static int load_constants(struct vmi_text_image *t, struct vmi_integrity *v)
+{
+	return vmi_text_constants(t, v->w);
+}
+
+int vmi_check_text(struct vmi_integrity *v)
+{
+	int err;
+
+	if (!v->g->reference) {
+		vmi_unknown(v, "",
+			    "no reference of this kernel was given, to compare its text with");
+		return 0;
+	}
+	err = against_reference(v, load_text);
+	return err ? err : against_reference(v, load_constants);
 }

@@ -15,6 +15,8 @@
 	X(kernel_log) \
 	X(kernel_modules) \
 	X(kernel_symbols) \
+	X(kernel_text) \
+	X(kernel_text_pages) \
 	X(kprobes) \
 	X(memory_map) \
 	X(os_version) \
