@@ -199,7 +199,9 @@ static void print(const struct vmi_table *t, const struct tally *y)
 	printf("\n");
 }
 
-/* Opens the guest as the liar shows it. What was opened before stays where nothing is understood. */
+/*
+ * Opens the guest as the liar shows it. What was opened before stays where nothing is understood.
+ */
 static void open_guest(struct vmi_guest **g, struct vmi_target *t, struct vmi_mem *m)
 {
 	struct vmi_guest *opened;

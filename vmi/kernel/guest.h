@@ -50,7 +50,10 @@ struct vmi_guest {
 	struct vmi_symbols *symbols; /* from level SYMBOLS on */
 	struct vmi_types *types; /* at level TYPES */
 
-	/* Set by who opened the guest, and not owned: the kernel's text as it was built; NULL = none. */
+	/*
+	 * Set by who opened the guest, and not owned: the kernel's text as it was built; NULL =
+	 * none.
+	 */
 	const struct vmi_reference *reference;
 	struct vmi_layout *layouts; /* private: layout.c; vmi_layouts_free() at the close */
 };

@@ -298,7 +298,9 @@ static void hex(const uint8_t *p, size_t n, char text[2 * SHOWN + 1])
 		sprintf(text + 2 * i, "%02x", p[i]);
 }
 
-/* Live text is read a second time: what a static branch or a probe changed just now is no finding. */
+/*
+ * Live text is read a second time: what a static branch or a probe changed just now is no finding.
+ */
 static bool changed_for_good(struct vmi_integrity *v, const struct vmi_text_image *t, size_t at,
 			     size_t end)
 {
