@@ -21,6 +21,7 @@ char LICENSE[] SEC("license") = "GPL";
 
 #define ANON_INODE_FS_MAGIC 0x09041934 /* linux/magic.h */
 #define VMS		    8 /* in one process */
+#define PRIVATE_SLOTS	    (0x7fff - 3) /* linux/kvm_host.h: KVM_USER_MEM_SLOTS, from 5.11 on */
 #define ARRAY_MAX	    512 /* KVM_MEM_SLOTS_NUM of most kernels that have the array */
 
 /* Only what is needed here; the rest of these types is in kvm_types.h. */
@@ -38,6 +39,7 @@ struct kvm_memory_slot {
 	unsigned long npages;
 	unsigned long userspace_addr;
 	__u32 flags;
+	short id;
 } __core;
 
 struct kvm_memslots {
@@ -166,6 +168,9 @@ static __always_inline void add_slot(struct kvm_memory_slot *s, __u32 vm)
 	__u32 n = n_slots;
 	struct iho_memslot *to;
 
+	/* Pages of KVM's own, such as the one that virtual APICs are accessed by. */
+	if (BPF_CORE_READ(s, id) >= PRIVATE_SLOTS)
+		return;
 	if (n >= IHO_MEMSLOTS) {
 		left_out++;
 		return;
