@@ -19,7 +19,7 @@ check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf p
 	xz-utils zstd debian-archive-keyring kmod busybox-static g++ patch xorriso isolinux
 	syslinux-common trace-cmd bpftrace curl openssl python3 python3-yaml
 	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
-	build-essential debhelper lintian systemd iproute2'
+	build-essential debhelper lintian systemd iproute2 e2fsprogs'
 # bench: the peers that the suite is compared with.
 bench='bpftrace linux-perf bpfcc-tools python3 strace jq prometheus curl tmux'
 # The live page is put together by node, with what npm brings. Both are often there from elsewhere than

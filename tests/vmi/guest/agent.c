@@ -22,6 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* How long a new connection may go unnoticed */
+#define HANGUP_US 20000
+
 static int port;
 
 static void die(const char *what)
@@ -31,7 +34,7 @@ static void die(const char *what)
 	_exit(1);
 }
 
-/* The port is at its end while the host is not connected */
+/* While the host is not connected, the port is at its end, and poll() does not wait */
 static void read_all(char *to, size_t n)
 {
 	while (n) {
@@ -39,16 +42,14 @@ static void read_all(char *to, size_t n)
 		ssize_t got;
 
 		poll(&p, 1, -1);
-		if (!(p.revents & POLLIN)) {
-			usleep(20000);
-			continue;
-		}
 		got = read(port, to, n);
 		if (got < 0 && errno != EINTR && errno != EAGAIN)
 			die("read");
 		if (got > 0) {
 			to += got;
 			n -= got;
+		} else {
+			usleep(HANGUP_US);
 		}
 	}
 }
@@ -99,41 +100,29 @@ static int scratch(size_t n)
 
 static int run(char *script, int in, int out)
 {
-	pid_t child = fork(), pid;
+	pid_t child = fork();
 	int status;
 
 	if (child < 0)
 		die("fork");
 	if (child == 0) {
-		setsid();
 		dup2(in, 0);
 		dup2(out, 1);
 		dup2(out, 2);
 		execl("/bin/sh", "sh", "-c", script, NULL);
 		_exit(127);
 	}
-	/* as the first process, the agent is the parent of all orphans */
-	do {
-		pid = waitpid(-1, &status, 0);
-		if (pid < 0 && errno != EINTR)
-			die("waitpid");
-	} while (pid != child);
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
+	if (waitpid(child, &status, 0) != child)
+		die("waitpid");
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static void answer(void)
+static void answer(unsigned long id, unsigned long script_bytes, unsigned long in_bytes)
 {
-	unsigned long id, script_bytes, in_bytes;
-	char line[128], buf[65536], *script;
+	char line[128], buf[65536], *script = malloc(script_bytes + 1);
 	int in, out, status;
 	ssize_t n;
 
-	read_line(line, sizeof(line));
-	if (sscanf(line, "%lu %lu %lu", &id, &script_bytes, &in_bytes) != 3)
-		die("not a question");
-	script = malloc(script_bytes + 1);
 	if (!script)
 		die("malloc");
 	read_all(script, script_bytes);
@@ -141,14 +130,39 @@ static void answer(void)
 	in = scratch(in_bytes);
 	out = scratch(0);
 	status = run(script, in, out);
-	free(script);
-	close(in);
 	snprintf(line, sizeof(line), "%lu %d %ld\n", id, status, (long)lseek(out, 0, SEEK_END));
 	write_all(port, line, strlen(line));
 	lseek(out, 0, SEEK_SET);
 	while ((n = read(out, buf, sizeof(buf))) > 0)
 		write_all(port, buf, n);
-	close(out);
+}
+
+/* By a process in a session of its own: whoever is not in that session was there before */
+static void serve(void)
+{
+	unsigned long id, script_bytes, in_bytes;
+	char line[128];
+	pid_t child, pid;
+
+	read_line(line, sizeof(line));
+	if (sscanf(line, "%lu %lu %lu", &id, &script_bytes, &in_bytes) != 3)
+		die("not a question");
+	child = fork();
+	if (child < 0)
+		die("fork");
+	if (child == 0) {
+		setsid();
+		answer(id, script_bytes, in_bytes);
+		_exit(0);
+	}
+	/* as the first process, the agent is the parent of all orphans */
+	do {
+		pid = waitpid(-1, NULL, 0);
+		if (pid < 0 && errno != EINTR)
+			die("waitpid");
+	} while (pid != child);
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
 }
 
 int main(int argc, char **argv)
@@ -159,5 +173,5 @@ int main(int argc, char **argv)
 	if (port < 0)
 		die(argv[1]);
 	for (;;)
-		answer();
+		serve();
 }

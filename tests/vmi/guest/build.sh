@@ -22,7 +22,7 @@ declare -A image=(
 
 # What the guest loads at boot: its devices, and modules to be found in its memory
 modules=(virtio_pci virtio_console virtio_net virtio_blk ext4 overlay dummy veth bridge af_packet
-	unix_diag inet_diag tcp_diag udp_diag raw_diag netlink_diag af_packet_diag)
+	qemu_fw_cfg unix_diag inet_diag tcp_diag udp_diag raw_diag netlink_diag af_packet_diag)
 
 resolve() {
 	local s k name names

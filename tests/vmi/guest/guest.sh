@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
-# Guests with Linux kernels, under QEMU's TCG. Sourced by the *.t scripts after tap.sh, and by run.sh.
+# Guests with Linux kernels, under QEMU's TCG. Sourced by the *.t scripts after tap.sh, and by
+# run.sh.
 #
 #	guest_start NAME KERNEL [OPTION...]	boots one, and returns when it is ready; its folder is
 #						$GUESTS/NAME, QEMU's pid $GUEST_PID
@@ -9,6 +10,7 @@
 #	guest_truth NAME FOLDER			all that it says of itself: see guest/collect
 #	guest_qmp NAME COMMAND [JSON]		QEMU's monitor
 #	guest_dump NAME FILE [FORMAT]		its memory, as an ELF core or in QEMU's FORMAT
+#	guest_freeze NAME			stops it, when it is idle
 #	guest_snapshot NAME FOLDER		truth and dumps of one moment
 #	guest_ftrace NAME FUNCTION, guest_kprobe NAME SYMBOL, guest_untrace NAME
 #	guest_stop NAME				ends it
@@ -20,7 +22,7 @@
 #	kaslr=on|off		(on)
 #	la57=on|off		five levels of page tables (off)
 #	pti=on|off		page table isolation (off: as on CPUs of today)
-#	boot=bzimage|elf	elf is faster, but has neither KASLR of the kernel's text nor la57 (bzimage)
+#	boot=bzimage|elf	elf has neither KASLR of the kernel's text nor la57 (bzimage)
 #	workload=on|off		(on)
 #	vmcoreinfo=on|off	the device with which a guest tells QEMU where its VMCOREINFO is (off)
 #	append=STRING		more of the kernel's command line
@@ -49,7 +51,7 @@ guest_overlay() {
 	[ -f "$GUESTS/overlay" ] && return
 	rm -rf "$root"
 	mkdir -p "$root/guest" "$root/sbin" "$root/lib/iho" "$root/lib64" "$root/etc"
-	for f in agent workload; do
+	for f in agent truth workload; do
 		"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static -pthread \
 			-o "$root/guest/$f" "$guest_here/$f"*.c || return 1
 	done
@@ -152,7 +154,8 @@ guest_hmp() { # NAME COMMAND: QEMU's monitor for humans
 
 guest_truth() {
 	mkdir -p "$2"
-	guest_run "$1" 'd=/run/truth; /guest/collect $d >/dev/null 2>&1 && tar c -C $d . && rm -rf $d' | tar x -C "$2"
+	guest_run "$1" 'd=/run/truth; /guest/collect $d >/dev/null 2>&1 && tar c -C $d . && rm -rf $d' |
+		tar x -C "$2"
 }
 
 guest_dump() {
@@ -163,13 +166,32 @@ guest_dump() {
 		"{\"paging\": false, \"protocol\": \"file:$file\"${3:+, \"format\": \"$3\"}}" >/dev/null
 }
 
-# guest_snapshot NAME FOLDER: what the guest says of itself, and its memory of that moment; then it is
-# halted. FOLDER/{truth/,dump.elf,dump.kdump,registers,mtree}
+# All vCPUs halt, in the idle loop: nothing is half-done
+guest_idle() {
+	local registers
+	registers=$(guest_hmp "$1" "info registers -a") || return
+	grep -q '^RIP=' <<<"$registers" && ! grep '^RIP=' <<<"$registers" | grep -qv 'HLT=1'
+}
+
+# guest_freeze NAME: stops it at a moment when it is idle
+guest_freeze() {
+	local end=$((SECONDS + 60))
+	guest_qmp "$1" stop >/dev/null
+	until guest_idle "$1"; do
+		[ "$SECONDS" -lt "$end" ] || guest_die "$1 is never idle" || return
+		guest_qmp "$1" cont >/dev/null
+		sleep 0.1
+		guest_qmp "$1" stop >/dev/null
+	done
+}
+
+# guest_snapshot NAME FOLDER: what the guest says of itself, and its memory of that moment; then it
+# stays stopped. FOLDER/{truth/,dump.elf,dump.kdump,registers,mtree}
 guest_snapshot() {
 	local what
 	mkdir -p "$2"
 	guest_truth "$1" "$2/truth" &&
-		guest_qmp "$1" stop >/dev/null &&
+		guest_freeze "$1" &&
 		guest_dump "$1" "$2/dump.elf" &&
 		guest_dump "$1" "$2/dump.kdump" kdump-zlib || return
 	for what in registers mtree; do
@@ -180,7 +202,8 @@ guest_snapshot() {
 
 # The function tracer on FUNCTION, a kprobe on SYMBOL: what an honest administrator does
 guest_ftrace() { # NAME FUNCTION
-	guest_run "$1" "cd /sys/kernel/tracing && echo $2 >set_ftrace_filter && echo function >current_tracer"
+	guest_run "$1" "cd /sys/kernel/tracing && echo $2 >set_ftrace_filter &&
+		echo function >current_tracer"
 }
 
 guest_kprobe() { # NAME SYMBOL

@@ -4,7 +4,8 @@
 #
 #	run.sh build [update]			makes what they boot from, in the cache
 #	run.sh kernels				what there is
-#	run.sh snapshot FOLDER [KERNEL...]	of each kernel FOLDER/KERNEL: dumps, and the truth
+#	run.sh snapshot FOLDER KERNEL [OPTION...]
+#						into FOLDER: dumps of one, and the truth
 #	run.sh start FOLDER KERNEL [OPTION...]	runs one until it is ended; FOLDER/{agent,qmp,...}
 #	run.sh ask FOLDER SCRIPT		has that one execute a script
 #
@@ -21,18 +22,17 @@ usage() {
 command=$1
 shift
 
-snapshot() { # FOLDER KERNEL: appears by a rename
-	local new=$1/.$2.new
-	rm -rf "$new"
-	mkdir -p "$new"
-	guest_start snapshot "$2" vmcoreinfo=on
-	guest_snapshot snapshot "$new"
+snapshot() { # FOLDER KERNEL [OPTION...]: appears by a rename
+	local folder=$1
+	shift
+	rm -rf "$folder.new" "$folder.old"
+	guest_start snapshot "$@"
+	guest_snapshot snapshot "$folder.new"
 	guest_stop snapshot
-	rm -rf "$1/.$2.old"
-	[ ! -e "$1/$2" ] || mv "$1/$2" "$1/.$2.old"
-	mv "$new" "$1/$2"
-	rm -rf "$1/.$2.old"
-	echo "$1/$2: $(cat "$1/$2/truth/uname")"
+	[ ! -e "$folder" ] || mv "$folder" "$folder.old"
+	mv "$folder.new" "$folder"
+	rm -rf "$folder.old"
+	echo "$folder: $(cat "$folder/truth/uname")"
 }
 
 end() {
@@ -64,15 +64,8 @@ kernels)
 	done
 	;;
 snapshot)
-	[ $# -gt 0 ] || usage
-	mkdir -p "$1"
-	folder=$(realpath "$1")
-	shift
-	guest_build
-	[ $# -gt 0 ] || set -- $(guest_kernels)
-	for k in "$@"; do
-		snapshot "$folder" "$k"
-	done
+	[ $# -gt 1 ] || usage
+	snapshot "$@"
 	;;
 start)
 	[ $# -gt 1 ] || usage

@@ -4,7 +4,7 @@
 
 talk.py run AGENT SCRIPT          has the guest execute a script; its output and status are ours
 talk.py put AGENT FILE PATH       a file of this machine into the guest
-talk.py qmp QMP COMMAND [JSON]    a command to QEMU's monitor, with arguments; prints what it returns
+talk.py qmp QMP COMMAND [JSON]    a command to QEMU's monitor; prints what it returns
 """
 import json
 import os

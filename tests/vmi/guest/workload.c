@@ -65,14 +65,23 @@ void sleep_for_ever(void)
 
 int sleeper(const char *name)
 {
-	int pid = must(fork());
+	int pid, pipes[2];
+	char byte;
 
+	must(pipe(pipes));
+	pid = must(fork());
 	if (pid == 0) {
 		forget_ready();
+		close(pipes[0]);
 		if (name)
 			prctl(PR_SET_NAME, name);
+		close(pipes[1]);
 		sleep_for_ever();
 	}
+	close(pipes[1]);
+	/* until it has its name */
+	must(read(pipes[0], &byte, 1));
+	close(pipes[0]);
 	return pid;
 }
 
