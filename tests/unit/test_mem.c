@@ -343,17 +343,10 @@ static void fills_no_huge_holes(void **state)
 	struct vmi_mem *m;
 	long before;
 
-	if (fd < 0 || ftruncate(fd, (off_t)all)) {
-		print_message("# skipped: no hugetlbfs in this kernel\n");
-		skip();
-	}
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)all), 0);
 	p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED) {
-		print_message(
-			"# skipped: four free huge pages of 2 MiB are needed, vm.nr_hugepages\n");
-		close(fd);
-		skip();
-	}
+	assert_true(p != MAP_FAILED);
 	for (size_t i = 0; i < huge; i++)
 		p[huge + i] = byte_at(i) | 1;
 	before = allocated_pages(fd);
@@ -469,6 +462,22 @@ static void survives_the_end_of_the_process(void **state)
 	close(fd);
 }
 
+/* Are there four huge pages to be had? */
+static bool huge_pages(void)
+{
+	const size_t all = 8 << 20;
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+	void *p = MAP_FAILED;
+
+	if (fd >= 0 && !ftruncate(fd, (off_t)all))
+		p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p != MAP_FAILED)
+		munmap(p, all);
+	if (fd >= 0)
+		close(fd);
+	return p != MAP_FAILED;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -480,9 +489,15 @@ int main(void)
 		cmocka_unit_test(leaves_other_faults_alone),
 		cmocka_unit_test(survives_a_shrinking_file),
 		cmocka_unit_test(fills_no_holes),
-		cmocka_unit_test(fills_no_huge_holes),
 		cmocka_unit_test(survives_the_end_of_the_process),
+		cmocka_unit_test(fills_no_huge_holes),
 	};
+	size_t n = sizeof(tests) / sizeof(tests[0]);
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	/* cmocka's skip() is "not ok" in its TAP, which no runner takes for a skip. */
+	if (!huge_pages()) {
+		puts("# left out: fills_no_huge_holes, for which vm.nr_hugepages must be 4 or more");
+		n--;
+	}
+	return _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
 }
