@@ -496,7 +496,7 @@ int main(void)
 
 	/* cmocka's skip() is "not ok" in its TAP, which no runner takes for a skip. */
 	if (!huge_pages()) {
-		puts("# left out: fills_no_huge_holes, for which vm.nr_hugepages must be 4 or more");
+		puts("# left out: fills_no_huge_holes: vm.nr_hugepages must be 4 or more");
 		n--;
 	}
 	return _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
