@@ -18,13 +18,16 @@
 	X(kernel_text) \
 	X(kernel_text_pages) \
 	X(kprobes) \
+	X(listening_ports) \
 	X(memory_map) \
 	X(os_version) \
 	X(process_envs) \
 	X(process_memory_map) \
 	X(process_namespaces) \
 	X(process_open_files) \
+	X(process_open_sockets) \
 	X(processes) \
+	X(sockets) \
 	X(syscall_table) \
 	X(threads) \
 	X(uptime) \

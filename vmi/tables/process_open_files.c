@@ -83,11 +83,11 @@ static int rows(struct vmi_rows *r)
 	if (!s.f)
 		return -ENOMEM;
 	while (vmi_tasks_next(&s.tasks, &t)) {
-		if (!vmi_fds_start(&fds, s.w, &t))
-			continue;
-		while (vmi_fds_next(&fds, &fd))
-			if (row(&s, &t, &fd))
-				return 0;
+		if (vmi_fds_start(&fds, s.w, &t))
+			while (vmi_fds_next(&fds, &fd))
+				if (row(&s, &t, &fd))
+					return 0;
+		vmi_witness_reset(s.w);
 	}
 	return 0;
 }
