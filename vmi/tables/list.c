@@ -20,6 +20,7 @@
 	X(kprobes) \
 	X(listening_ports) \
 	X(memory_map) \
+	X(mounts) \
 	X(os_version) \
 	X(process_envs) \
 	X(process_memory_map) \

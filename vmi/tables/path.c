@@ -71,6 +71,7 @@ struct path {
 	const struct vmi_field *f;
 	char *buf;
 	size_t size, at; /* the path is in buf[at..size - 1), and a NUL */
+	bool reached; /* it begins at the root that was asked for */
 };
 
 static int start(struct path *p, struct vmi_walk *w, char *buf, size_t size)
@@ -154,9 +155,12 @@ static int prepend_path(struct path *p, uint64_t mnt, uint64_t dentry, uint64_t 
 	unsigned int crossed = 0;
 	int err = vmi_copy(p->w, mount, &f[M_PARENT], MOUNT_FIELDS - M_PARENT, &m);
 
-	while (!err && !(root_mnt == mount + f[M_MNT].offset && root_dentry == dentry)) {
+	while (!err) {
 		uint64_t parent;
 
+		p->reached = root_mnt == mount + f[M_MNT].offset && root_dentry == dentry;
+		if (p->reached)
+			break;
 		if (dentry == vmi_copied(p->w, &m, &f[M_ROOT])) {
 			parent = vmi_copied(p->w, &m, &f[M_PARENT]);
 			if (parent == mount) /* the root of all, or unmounted */
@@ -319,6 +323,26 @@ bool vmi_file_deleted(struct vmi_walk *w, uint64_t file)
 		return false;
 	/* memfds and the like are roots of their own, and were never hashed */
 	return !vmi_copied(w, &d, &f[D_HASHED]);
+}
+
+int vmi_mount_path(struct vmi_walk *w, uint64_t mount, uint64_t root, char *buf, size_t size)
+{
+	struct path p;
+	uint64_t dentry, root_mnt, root_dentry;
+	int err = start(&p, w, buf, size);
+
+	if (err)
+		return err;
+	err = vmi_get(w, root, &p.f[P_MNT], &root_mnt);
+	if (!err)
+		err = vmi_get(w, root, &p.f[P_DENTRY], &root_dentry);
+	if (!err)
+		err = vmi_get(w, mount, &p.f[M_ROOT], &dentry);
+	if (!err)
+		err = prepend_path(&p, mount + p.f[M_MNT].offset, dentry, root_mnt, root_dentry);
+	if (!err && !p.reached)
+		err = -EXDEV;
+	return finish(&p, err);
 }
 
 int vmi_dentry_path(struct vmi_walk *w, uint64_t dentry, char *buf, size_t size)

@@ -21,6 +21,11 @@ int vmi_path(struct vmi_walk *w, uint64_t path, uint64_t root, char *buf, size_t
 int vmi_file_path(struct vmi_walk *w, uint64_t file, uint64_t root, char *buf, size_t size);
 /* Whether the file's name was taken from it: what " (deleted)" says, which may also be a name. */
 bool vmi_file_deleted(struct vmi_walk *w, uint64_t file);
+/*
+ * The path that a struct mount is mounted at, from `root` (the gva of a task's fs_struct.root);
+ * -EXDEV: who has that root cannot get there.
+ */
+int vmi_mount_path(struct vmi_walk *w, uint64_t mount, uint64_t root, char *buf, size_t size);
 /* From a dentry to the root of its file system. */
 int vmi_dentry_path(struct vmi_walk *w, uint64_t dentry, char *buf, size_t size);
 
