@@ -11,6 +11,8 @@
 	X(hidden_processes) \
 	X(idt) \
 	X(integrity) \
+	X(interface_addresses) \
+	X(interface_details) \
 	X(kernel_info) \
 	X(kernel_log) \
 	X(kernel_modules) \
