@@ -4,6 +4,7 @@
 /* All tables, by name. */
 /* clang-format off */
 #define TABLES(X) \
+	X(arp_cache) \
 	X(bpf_programs) \
 	X(credentials) \
 	X(ftrace_hooks) \
@@ -30,6 +31,7 @@
 	X(process_open_files) \
 	X(process_open_sockets) \
 	X(processes) \
+	X(routes) \
 	X(sockets) \
 	X(syscall_table) \
 	X(threads) \
