@@ -19,7 +19,6 @@ enum {
 	D_INODE,
 	D_INAME,
 	D_OP,
-	D_FSDATA,
 	DENTRY_FIELDS, /* above: of struct dentry */
 	M_PARENT = DENTRY_FIELDS,
 	M_MOUNTPOINT,
@@ -45,7 +44,6 @@ static const char *const paths[FIELDS] = {
 	[D_INODE] = "dentry.d_inode",
 	[D_INAME] = "dentry.d_iname|dentry.d_shortname",
 	[D_OP] = "dentry.d_op",
-	[D_FSDATA] = "dentry.d_fsdata",
 	[M_PARENT] = "mount.mnt_parent",
 	[M_MOUNTPOINT] = "mount.mnt_mountpoint",
 	[M_MNT] = "mount.mnt",
@@ -194,23 +192,16 @@ static int prepend_fmt(struct path *p, const char *what, const char *name, uint6
 	return prepend(p, text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
 }
 
-/*
- * A namespace: its kind is known by the operations that its inode, or before 6.9 its dentry, points
- * to (fs/nsfs.c: ns_dname()).
- */
-static int prepend_ns(struct path *p, uint64_t inode, const struct vmi_copy *d, uint64_t ino)
+/* A namespace: its kind is known by its operations (fs/nsfs.c: ns_dname()). */
+static int prepend_ns(struct path *p, uint64_t inode, uint64_t ino)
 {
 	const struct vmi_field *f = p->f;
 	uint64_t ns = vmi_val(p->w, inode, &f[I_PRIVATE]);
-	uint64_t ops = vmi_copied(p->w, d, &f[D_FSDATA]), text;
+	uint64_t ops = ns ? vmi_val(p->w, ns, &f[NS_OPS]) : 0;
 	char name[32];
 
-	if (vmi_text(p->w, vmi_val(p->w, ops, &f[NS_OPS_NAME]), name, sizeof(name)) <= 0) {
-		ops = vmi_val(p->w, ns, &f[NS_OPS]);
-		text = vmi_val(p->w, ops, &f[NS_OPS_NAME]);
-		if (vmi_text(p->w, text, name, sizeof(name)) <= 0)
-			return -EFAULT;
-	}
+	if (!ops || vmi_text(p->w, vmi_val(p->w, ops, &f[NS_OPS_NAME]), name, sizeof(name)) <= 0)
+		return -EFAULT;
 	return prepend_fmt(p, name, ":", ino);
 }
 
@@ -236,7 +227,7 @@ static int dynamic_name(struct path *p, const struct vmi_copy *d)
 	} else if (!strcmp(s->name, "sockfs_dname")) {
 		err = prepend_fmt(p, "socket", ":", ino);
 	} else if (!strcmp(s->name, "ns_dname")) {
-		err = prepend_ns(p, inode, d, ino);
+		err = prepend_ns(p, inode, ino);
 	} else if (!strcmp(s->name, "pidfs_dname")) {
 		err = prepend(p, "anon_inode:[pidfd]", 18);
 	} else if (!strcmp(s->name, "anon_inodefs_dname")) {
