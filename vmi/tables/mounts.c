@@ -132,7 +132,7 @@ static const char *const paths[FIELDS] = {
 
 #define PAGE	       4096
 #define INODE_SPACE    1024 /* BOGO_INODE_SIZE of mm/shmem.c */
-#define MNT_CURSOR     0x10000000u /* include/linux/mount.h, until 6.7: a reader's place in the list */
+#define MNT_CURSOR     0x10000000u /* mount.h, until 6.7: a reader's place in the list */
 #define BD_PARTNO_MASK 0xff /* include/linux/blk_types.h, since 6.10 */
 
 struct scan {

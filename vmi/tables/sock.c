@@ -73,7 +73,7 @@ const char *vmi_tcp_state(unsigned int state)
 	return state < sizeof(names) / sizeof(names[0]) ? names[state] : NULL;
 }
 
-/* As unix_seq_show() of net/unix/af_unix.c: a path ends before its NUL, an abstract name with it. */
+/* As unix_seq_show(): a path ends before its NUL, an abstract name with it. */
 static void load_path(struct vmi_walk *w, const struct vmi_field *f, struct vmi_sock *s)
 {
 	uint64_t address = vmi_val(w, s->gva, &f[U_ADDR]), len;
@@ -183,7 +183,7 @@ uint64_t vmi_sock_of_file(struct vmi_walk *w, uint64_t file)
 	return socket ? vmi_val(w, socket, &f[SOCKET_SK]) : 0;
 }
 
-/* -------------------------------------------------------------------------------------------- set */
+/* ---------------------------------------------------------------------------------------- set */
 
 #define SET_MAX (1u << 22)
 
