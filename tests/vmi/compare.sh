@@ -21,7 +21,7 @@ compare_all() {
 		guest_run guest 'cut -d" " -f2 /proc/mounts | while read -r p; do p=$(printf "%b" "$p")
 			stat -f -c "%s %b %f %a %c %d %n" "$p"; done' >"$d/statfs"
 		guest_run guest 'cd /sys/class/net && for i in *; do
-			p=$(readlink -f $i/device) && echo "$i $(basename "$(dirname "$p")")"; done' >"$d/pci"
+			[ -e $i/device ] && p=$(readlink -f $i/device) && echo "$i $(basename "$(dirname "$p")")"; done' >"$d/pci"
 		guest_snapshot guest "$d/$kernel"
 		ok $? "$kernel: truth and dump"
 		guest_stop guest

@@ -78,8 +78,9 @@ void vmi_set_free(struct vmi_set *s);
 
 /*
  * Sockets with who has them open: first those in the descriptors of process `pid` (-1: of all),
- * each as often as it is open; then, of all, those of IP and UNIX that no process has: the kernel's own,
- * connections that nobody accepted yet or that wait for their end. osquery's pid for them is -1.
+ * each as often as it is open; then, of all, those of IP and UNIX that no process has: the kernel's
+ * own, connections that nobody accepted yet or that wait for their end. osquery's pid for them is
+ * -1.
  */
 struct vmi_open_socket {
 	struct vmi_sock sock;
