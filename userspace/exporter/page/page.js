@@ -81,13 +81,23 @@
 		} catch (e) {
 			failed(e.message);
 		}
-		if (!document.hidden) schedule();
+		/* An answer that was under way when the tab was hidden does not end the pause. */
+		if (document.hidden) paused();
+		else schedule();
 	}
 
 	const wait = () => Math.min(PERIOD_S * 2 ** Math.max(failures - 1, 0), SLOWEST_S);
 	function schedule() {
 		clearTimeout(timer);
 		timer = setTimeout(poll, wait() * 1000);
+	}
+
+	function paused() {
+		status(
+			$('status').dataset.state === 'down' ? 'down' : 'paused',
+			'‖',
+			'Paused while this tab is hidden',
+		);
 	}
 
 	function failed(why) {
@@ -143,11 +153,7 @@
 			return;
 		}
 		clearTimeout(timer);
-		status(
-			$('status').dataset.state === 'down' ? 'down' : 'paused',
-			'‖',
-			'Paused while this tab is hidden',
-		);
+		paused();
 	});
 	$('retry').addEventListener('click', poll);
 
