@@ -254,11 +254,25 @@ class Comparison:
             self.differ(f'pid {pid} is not there')
         return sorted(before & after & set(got))
 
+    def times(self, where, before, after, row):
+        """The kernel knows how long a task ran, and shares it between user and system by where ticks
+        hit it (cputime_adjust()): a later reading may have less of one than was due in between, but
+        never less than an earlier reading told, and not more in all. All are cut to whole ticks."""
+        keys = 'user_time', 'system_time'
+        self.compared += 2
+        least, most, got = ([of[k] for k in keys] for of in (before, after, row))
+        if got[0] < least[0] or got[1] < least[1] or sum(got) > sum(most) + 1:
+            self.differ(f'{where}: user and system time: {got}, the guest says {least}, later {most}')
+
     def columns(self, where, of, before, after, row):
         steady_before, always_before = of(self.before, before)
         steady_after, always_after = of(self.after, after)
+        if 'user_time' in always_before:
+            self.times(where, always_before, always_after, row)
         for column, value in always_before.items():
             later = always_after[column]
+            if column in ('user_time', 'system_time'):
+                continue
             if column == 'start_time':
                 # in whole seconds, of two numbers that were cut
                 self.compared += 1
