@@ -299,6 +299,35 @@ static void test_writer_stuck(void **state)
 }
 
 /* What was missed of one vCPU is not held against the next one in its slot. */
+static void *finish_late(void *slot)
+{
+	const struct timespec t = { .tv_nsec = 5000000 };
+
+	nanosleep(&t, NULL);
+	__atomic_store_n(&((struct iho_slot *)slot)->seq, 8, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* A writer whose CPU was taken away for milliseconds: the copy waits for it. */
+static void test_writer_late(void **state)
+{
+	struct iho_slot *s = take_slot(0, IHO_ST_GUEST, 1);
+	pthread_t thread;
+
+	(void)state;
+	/* a loaded machine may keep the thread away for longer than a copy waits, but not each time */
+	for (int i = 0; i < 20; i++) {
+		s->seq = 7;
+		snap->vcpu[0].torn = 0;
+		assert_int_equal(pthread_create(&thread, NULL, finish_late, s), 0);
+		assert_int_equal(iho_snapshot_take(snap, &maps), 0);
+		pthread_join(thread, NULL);
+		if (!snap->vcpu[0].torn)
+			break;
+	}
+	assert_int_equal(snap->vcpu[0].torn, 0);
+}
+
 static void test_torn_of_a_former_vcpu(void **state)
 {
 	(void)state;
@@ -721,6 +750,7 @@ int main(void)
 		TEST(test_sums_over_cpus),
 		TEST(test_tables),
 		TEST(test_writer_stuck),
+		TEST(test_writer_late),
 		TEST(test_torn_of_a_former_vcpu),
 		TEST(test_concurrent_writer),
 		TEST(test_open_interval),

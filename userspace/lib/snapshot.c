@@ -6,9 +6,14 @@
 
 #include "snapshot.h"
 
-/* A writer holds `seq` odd for some ten nanoseconds; this many tries outlast a preempted one's
- * turn. */
-#define CORE_TRIES 1000
+/*
+ * A writer holds `seq` odd for some ten nanoseconds and cannot be preempted, but its CPU can: by
+ * an interrupt, or, where this host is itself a guest, by its hypervisor, for milliseconds. So many
+ * sleeps, of all slots of a snapshot together, outlast that.
+ */
+#define CORE_TRIES    1000
+#define CORE_SLEEPS   100
+#define CORE_SLEEP_NS 200000
 /* Slots change hands within microseconds each, a number of them at most once a second. */
 #define LEDGER_SPINS	10000
 #define LEDGER_SLEEPS	500
@@ -55,9 +60,11 @@ static uint64_t load(const uint64_t *p)
 }
 
 /* The part under the sequence count, as a whole: the same even count before and after. */
-static bool copy_core(struct iho_slot *dst, const struct iho_slot *src)
+static bool copy_core(struct iho_slot *dst, const struct iho_slot *src, unsigned int *sleeps)
 {
-	for (int i = 0; i < CORE_TRIES; i++) {
+	const struct timespec t = { .tv_nsec = CORE_SLEEP_NS };
+
+	for (int i = 0;; i++) {
 		uint64_t seq = load((const uint64_t *)&src->seq);
 
 		dst->core = src->core;
@@ -65,9 +72,15 @@ static bool copy_core(struct iho_slot *dst, const struct iho_slot *src)
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if (!(seq & 1) && load((const uint64_t *)&src->seq) == seq)
 			return true;
-		__builtin_ia32_pause();
+		if (i < CORE_TRIES) {
+			__builtin_ia32_pause();
+			continue;
+		}
+		if (!*sleeps)
+			return false;
+		--*sleeps;
+		nanosleep(&t, NULL);
 	}
-	return false;
 }
 
 enum iho_state iho_bill_at(const struct iho_core *c, uint64_t wake_ns, bool splits, uint64_t now,
@@ -89,7 +102,7 @@ enum iho_state iho_bill_at(const struct iho_core *c, uint64_t wake_ns, bool spli
 	return st;
 }
 
-static int copy_slot(struct iho_snap_vcpu *v, const struct iho_slot *src)
+static int copy_slot(struct iho_snap_vcpu *v, const struct iho_slot *src, unsigned int *sleeps)
 {
 	const size_t head = offsetof(struct iho_slot, exits);
 	size_t n;
@@ -105,7 +118,7 @@ static int copy_slot(struct iho_snap_vcpu *v, const struct iho_slot *src)
 	v->slot->n_exits = n;
 	if (v->slot->n_user_exits > IHO_USER_EXITS)
 		v->slot->n_user_exits = IHO_USER_EXITS;
-	v->torn = !copy_core(v->slot, src);
+	v->torn = !copy_core(v->slot, src, sleeps);
 	/* A thread that ended has no state any more: its bill ends with it. */
 	v->now_ns = v->slot->life == IHO_GONE ? v->slot->core.since_ns : now_ns();
 	v->state = iho_bill_at(&v->slot->core, v->slot->wake_ns, v->slot->entry_seen, v->now_ns,
@@ -138,7 +151,7 @@ static uint64_t settled(const struct iho_ledger *l)
 	return g;
 }
 
-static int copy_all(struct iho_snapshot *s, const struct iho_maps *m)
+static int copy_all(struct iho_snapshot *s, const struct iho_maps *m, unsigned int *sleeps)
 {
 	unsigned int end;
 	int r;
@@ -156,7 +169,7 @@ static int copy_all(struct iho_snapshot *s, const struct iho_maps *m)
 		slot = iho_maps_slot(m, i);
 		if (__atomic_load_n(&slot->life, __ATOMIC_ACQUIRE) == IHO_FREE)
 			continue;
-		r = copy_slot(&s->vcpu[i], slot);
+		r = copy_slot(&s->vcpu[i], slot, sleeps);
 		if (r)
 			return r;
 		s->n_used += i < s->n_slots;
@@ -178,12 +191,13 @@ static int copy_all(struct iho_snapshot *s, const struct iho_maps *m)
 
 int iho_snapshot_take(struct iho_snapshot *s, const struct iho_maps *m)
 {
+	unsigned int sleeps = CORE_SLEEPS;
 	uint64_t generation;
 	int r;
 
 	for (int i = 0; i < LEDGER_TRIES; i++) {
 		generation = settled(m->ledger);
-		r = copy_all(s, m);
+		r = copy_all(s, m, &sleeps);
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if (r || generation == load(&m->ledger->generation))
 			return r;

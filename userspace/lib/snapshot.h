@@ -2,7 +2,7 @@
 /*
  * Private to userspace/lib: a copy of the mapped records at one moment. No system call is made (the
  * clock is read through the vDSO) unless a slot is used for the first time and needs memory, or the
- * keeper lost its core while slots change hands.
+ * keeper, or a CPU that is in the middle of a record, lost its core: then it sleeps a little.
  */
 #ifndef IHO_SNAPSHOT_H
 #define IHO_SNAPSHOT_H
