@@ -315,7 +315,7 @@ static void test_writer_late(void **state)
 	pthread_t thread;
 
 	(void)state;
-	/* a loaded machine may keep the thread away for longer than a copy waits, but not each time */
+	/* a loaded machine may keep the thread away for longer, but not each time */
 	for (int i = 0; i < 20; i++) {
 		s->seq = 7;
 		snap->vcpu[0].torn = 0;
