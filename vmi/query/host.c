@@ -10,14 +10,18 @@
 #include "../../userspace/lib/collector.h"
 #include "../../userspace/lib/text.h"
 
-#define FIRST_S 0.5 /* between the first two looks: rates need two */
-#define AGAIN_S 0.2 /* a younger report serves again: the tables of a statement agree */
+#define FIRST_S	  0.5 /* between the first two looks: rates need two */
+#define MOMENT_NS 25000000 /* between two samples */
+#define RETRY_S	  10 /* after a collector could not be had */
+#define AGAIN_S	  0.2 /* a younger report serves again: the tables of a statement agree */
 
 struct host {
 	struct vmi_target *target;
 	struct iho_collector *collector;
 	const struct iho_report *report; /* the collector's */
 	double at_s;
+	double refused_s; /* when a collector was not to be had; 0 = it was */
+	struct vmi_error refused;
 };
 
 int host_open(struct host **out, struct vmi_target *target, struct vmi_error *err)
@@ -231,12 +235,92 @@ static json_t *of_vcpus(const struct host *h,
 	return a;
 }
 
+/* ---- samples, for task_exits ---- */
+
+static void add_counts(const struct host *h, json_t *a, const struct iho_vcpu *v)
+{
+	static const char *const isa[] = { "none", "vmx", "svm" };
+
+	for (size_t i = 0; i < v->exit_rows.n; i++) {
+		const struct iho_exit_row *e = &v->exit_rows.v[i];
+		json_t *o = vcpu_row(v);
+
+		json_object_set_new(o, "handled", json_string("kvm"));
+		if (e->isa == IHO_ISA_VMX || e->isa == IHO_ISA_SVM)
+			json_object_set_new(o, "isa", json_string(isa[e->isa]));
+		json_object_set_new(o, "reason", iho_text_json(e->reason));
+		json_object_set_new(o, "total", count(e->total));
+		json_array_append_new(a, o);
+	}
+	for (size_t i = 0; i < v->user_rows.n; i++) {
+		const struct iho_user_row *e = &v->user_rows.v[i];
+		json_t *o = vcpu_row(v);
+
+		json_object_set_new(o, "handled", json_string("vmm"));
+		json_object_set_new(o, "reason", iho_text_json(e->reason));
+		json_object_set_new(o, "total", count(e->total));
+		json_array_append_new(a, o);
+	}
+}
+
+/* A collector that cannot be had is not tried again with every sample. */
+static int counters(struct host *h, struct vmi_error *why)
+{
+	int r;
+
+	if (h->refused_s > 0 && now_s() - h->refused_s < RETRY_S) {
+		*why = h->refused;
+		return -EAGAIN;
+	}
+	r = h->collector ? take_report(h, why) : begin(h, why);
+	h->refused_s = r ? now_s() : 0;
+	h->refused = *why;
+	return r;
+}
+
+static const char *no_counters(const struct host *h)
+{
+	for (size_t i = 0; i < h->report->n_vms; i++)
+		if (h->report->vms[i].pid == h->target->pid && !h->report->vms[i].gone)
+			return h->report->splits_guest ? "" : h->report->missing;
+	return "KVM on this host runs no vCPU of this VM, so there are no exits";
+}
+
+static json_t *exit_counts(struct host *h)
+{
+	struct vmi_error why = {};
+	json_t *a = NULL, *head = json_object();
+	const char *missing = why.text;
+
+	if (!counters(h, &why)) {
+		a = of_vcpus(h, add_counts);
+		missing = no_counters(h);
+	}
+	if (!a)
+		a = json_array();
+	json_object_set_new(head, "missing", iho_text_json(missing));
+	json_array_insert_new(a, 0, head);
+	return a;
+}
+
+static json_t *moment(void)
+{
+	const struct timespec t = { .tv_nsec = MOMENT_NS };
+
+	nanosleep(&t, NULL);
+	return json_array();
+}
+
 json_t *host_answer(struct host *h, const char *topic, struct vmi_error *err)
 {
 	json_t *a = NULL;
 
 	if (!strcmp(topic, "registers"))
 		return registers(h, err);
+	if (!strcmp(topic, "moment"))
+		return moment();
+	if (!strcmp(topic, "exit_counts") && h->target->pid)
+		return exit_counts(h);
 	if (strcmp(topic, "vms") && !h->target->pid) {
 		snprintf(err->text, sizeof(err->text),
 			 "a dump has no side of the host: %.40s is of a VM that runs", topic);

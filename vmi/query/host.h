@@ -6,6 +6,9 @@
  *	registers	the target's vCPUs as they are now, as in vmi_target_to_json()
  *	vms		the VMs that KVM runs here, as the table vms has them
  *	vcpu_exits, vcpu_bill	of the target's vCPUs, as the tables of these names
+ *	exit_counts	{"missing": WHY}, "" where exits are known, then the counters as they are
+ *			just now: {"vcpu", "handled", "isa", "reason", "total"}
+ *	moment		nothing, 25 ms later: between two looks at the counters
  */
 #ifndef QUERY_HOST_H
 #define QUERY_HOST_H

@@ -34,6 +34,7 @@
 	X(routes) \
 	X(sockets) \
 	X(syscall_table) \
+	X(task_exits) \
 	X(threads) \
 	X(uptime) \
 	X(vcpu_bill) \

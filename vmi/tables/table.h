@@ -98,7 +98,7 @@ int vmi_rows_error(struct vmi_rows *r, const char *fmt, ...) __attribute__((form
 /*
  * Host data, for tables about what the host knows (vms, vcpu_exits, vcpu_bill, registers): a JSON
  * array of objects, asked of the process that started us; a new reference, NULL with a sentence
- * set. `topic`: "vms", "vcpu_exits", "vcpu_bill", "registers".
+ * set. `topic`: "vms", "vcpu_exits", "vcpu_bill", "registers", "exit_counts", "moment".
  */
 json_t *vmi_rows_host(struct vmi_rows *r, const char *topic);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "task_info.h"
+#include "vcpus.h"
 
 enum {
 	COL_VCPU,
@@ -124,7 +125,7 @@ struct scan {
 
 /* ----------------------------------------------------------------------------- the guest's side */
 
-static uint64_t current_task_at(struct vmi_guest *g)
+uint64_t vmi_current_task_at(struct vmi_guest *g)
 {
 	const struct vmi_field *f = vmi_layout(g, paths, FIELDS);
 	uint64_t at = vmi_sym(g, "current_task");
@@ -227,14 +228,10 @@ static void register_columns(struct scan *s, const struct vmi_vcpu *v)
 	}
 }
 
-/*
- * Which of the guest's CPUs a vCPU is: the kernel's base of gs is where that CPU's variables are,
- * in one of two registers. -1 = not known.
- */
-static int guest_cpu(struct scan *s, const struct vmi_vcpu *v)
+int vmi_cpu_of_vcpu(struct vmi_walk *w, const struct vmi_vcpu *v)
 {
-	for (unsigned int cpu = 0; cpu < s->w->guest->cpus; cpu++) {
-		uint64_t base = vmi_per_cpu(s->w, 1, cpu) - 1;
+	for (unsigned int cpu = 0; cpu < w->guest->cpus; cpu++) {
+		uint64_t base = vmi_per_cpu(w, 1, cpu) - 1;
 
 		if (((v->known & VMI_REG_SEG) && v->gs_base == base) ||
 		    ((v->known & VMI_REG_KERNEL_GS) && v->kernel_gs_base == base))
@@ -266,7 +263,7 @@ static int both_sides(struct scan *s)
 	if (!seen)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->n && !enough; i++) {
-		int cpu = guest_cpu(s, &s->vcpus[i]);
+		int cpu = vmi_cpu_of_vcpu(s->w, &s->vcpus[i]);
 
 		if (cpu >= 0 && (unsigned int)cpu < cpus)
 			seen[cpu] = true;
@@ -286,7 +283,7 @@ static int rows(struct vmi_rows *r)
 	int err;
 
 	if (g->level >= VMI_LEVEL_TYPES && !vmi_tasks_start(&s.tasks, r, true, -1)) {
-		s.current = current_task_at(g);
+		s.current = vmi_current_task_at(g);
 		s.has_tasks = s.current != 0;
 	}
 	err = load_vcpus(&s);
