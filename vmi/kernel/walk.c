@@ -24,6 +24,7 @@ static const struct {
 	[VMI_STOP_MEMORY] = { "memory", "the result does not fit into the memory that it may use" },
 	[VMI_STOP_CANCELLED] = { "cancelled", "the client ended it" },
 	[VMI_STOP_ROWS] = { "rows", "the result has as many rows as are allowed" },
+	[VMI_STOP_ABSENT] = { "absent", "not all pages are in the guest's memory" },
 };
 
 const char *vmi_stop_key(enum vmi_stop s)

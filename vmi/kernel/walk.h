@@ -26,6 +26,8 @@ enum vmi_stop {
 	VMI_STOP_MEMORY, /* ours */
 	VMI_STOP_CANCELLED, /* by the client */
 	VMI_STOP_ROWS, /* as many rows as are allowed */
+	VMI_STOP_ABSENT, /* pages that were asked for are not in memory */
+	VMI_STOPS,
 };
 
 /* "steps", "cycle", ...; and one clause for a person. */

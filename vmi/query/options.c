@@ -81,6 +81,32 @@ static int usage(const struct query_options *o, const char *fmt, ...)
 /* -------------------------------------------------------------------------------------- short
  * forms */
 
+#define NET_END(address, port)                                                                     \
+	"CASE WHEN s.family = 10 THEN '[' || s." address " || ']' ELSE s." address                 \
+	" END || ':' || "                                                                          \
+	"CASE s." port " WHEN 0 THEN '*' ELSE s." port " END"
+#define NET_SQL                                                                                    \
+	"SELECT CASE s.protocol WHEN 6 THEN 'tcp' WHEN 17 THEN 'udp' WHEN 136 THEN 'udplite' "     \
+	"WHEN 1 THEN 'icmp' WHEN 58 THEN 'icmp' WHEN 132 THEN 'sctp' WHEN 262 THEN 'mptcp' "       \
+	"ELSE 'ip' || s.protocol END || CASE s.family WHEN 10 THEN '6' ELSE '' END AS protocol, "  \
+	"CASE WHEN s.state <> '' THEN s.state WHEN s.remote_port <> 0 THEN 'ESTABLISHED' "         \
+	"ELSE 'UNCONN' END AS state, " NET_END(                                                    \
+		"local_address",                                                                   \
+		"local_port") " AS local, " NET_END("remote_address",                              \
+						    "remote_port") " AS peer, "                    \
+								   "nullif(s.pid, -1) AS pid, "    \
+								   "nullif(s.fd, -1) AS fd, "      \
+								   "p.name AS process, "           \
+								   "s.net_namespace "              \
+								   "FROM process_open_sockets AS " \
+								   "s LEFT JOIN processes AS p "   \
+								   "ON p.pid = s.pid "             \
+								   "WHERE s.family IN (2, 10) "    \
+								   "AND s.local_port <> 0 "        \
+								   "ORDER BY s.protocol, s.state " \
+								   "<> 'LISTEN', s.local_port, "   \
+								   "s.family, s.pid, s.fd"
+
 static const struct short_form {
 	const char *word, *sql, *help;
 	bool pid;
@@ -102,6 +128,18 @@ static const struct short_form {
 		.sql = "SELECT fd, path FROM process_open_files WHERE pid = %ld ORDER BY fd",
 		.help = "a process' open files",
 		.pid = true,
+	},
+	{
+		.word = "strings",
+		.sql = "SELECT address, encoding, value FROM process_strings WHERE pid = %ld",
+		.help = "texts in a process' memory",
+		.pid = true,
+	},
+	{
+		/* Beside ss -tunap; who has no process waits for its end, or is the kernel's. */
+		.word = "net",
+		.sql = NET_SQL,
+		.help = "its IP sockets, and who has them open",
 	},
 	{
 		.word = "dmesg",

@@ -433,7 +433,7 @@ static int note_from_json(struct vmi_note *n, const json_t *j)
 	    get_text(j, "stop", stop, sizeof(stop)))
 		return -EPROTO;
 	get_u64(j, "torn", &n->torn);
-	for (int i = VMI_STOP_NONE; i <= VMI_STOP_ROWS; i++) {
+	for (int i = VMI_STOP_NONE; i < VMI_STOPS; i++) {
 		if (strcmp(vmi_stop_key((enum vmi_stop)i), stop))
 			continue;
 		n->stop = (enum vmi_stop)i;

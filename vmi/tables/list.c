@@ -30,6 +30,7 @@
 	X(process_namespaces) \
 	X(process_open_files) \
 	X(process_open_sockets) \
+	X(process_strings) \
 	X(processes) \
 	X(routes) \
 	X(sockets) \
