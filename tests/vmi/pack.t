@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# iho-query's short forms net and strings, on a dump of one guest whose own words are known.
+# iho-query's short forms net and strings, and packs, on a dump of one guest whose own words are known.
 . "$(dirname "$0")/../tap.sh"
 . tests/vmi/guest/guest.sh
 need_root
@@ -43,4 +43,70 @@ like "$(cat "$TMP/note")" "process_strings is not whole.*pid $pid: [0-9]+ pages 
 is "$($Q --format json "SELECT count(*) n FROM process_strings WHERE pid = $pid AND length < 12 AND min_length = 12" \
 	2>/dev/null | jq '.[0].n')" 0 "strings: as short as was asked for"
 like "$($Q 'SELECT * FROM process_strings' 2>&1)" 'needs WHERE pid' "strings: not of all processes at once"
+
+# packs: all that osquery's files may have
+cat >"$TMP/our pack.conf" <<'END'
+
+// comments begin
+  # lines
+{
+  "platform": "linux,darwin",
+  "discovery": ["SELECT pid FROM processes WHERE pid = 1"],
+  "queries": {
+    "first": {"query": "SELECT pid, NULL AS none, 'http://x' AS url \
+        FROM processes \
+        WHERE pid = 1;", "interval": "60", "description": "an interval may be a text"},
+    "mac": {"query": "SELECT 1", "interval": 60, "platform": "darwin"},
+    "twice": {"query": "SELECT 1 AS one", "interval": 1},
+    "twice": {"query": "SELECT 2 AS two", "interval": 1, "snapshot": true},
+    "moves": {"query": "SELECT abs(random()) AS r", "interval": 1},
+    "grows": {"query": "SELECT abs(random()) AS r", "interval": 1, "removed": false},
+    "missing": {"query": "SELECT * FROM no_such_table", "interval": 60},
+    "never": {"query": "SELECT 3", "interval": 0},
+    "last": {"query": "SELECT name FROM processes WHERE pid = 1", "interval": 60, "platform": "posix"}
+  }
+}
+END
+$Q --format json --pack "$TMP/our pack.conf" --once >"$TMP/log" 2>"$TMP/status"
+is $? 0 "a pack runs, although one of its queries cannot"
+is "$(jq -r '.name + " " + .action' "$TMP/log")" "pack/our pack/first added
+pack/our pack/twice added
+pack/our pack/twice:2 snapshot
+pack/our pack/moves added
+pack/our pack/grows added
+pack/our pack/last added" "those for Linux, each once, also two of one name"
+is "$(head -n 1 "$TMP/log" | jq -c '.columns')" '{"none":"","pid":"1","url":"http://x"}' "all columns are texts"
+is "$(head -n 1 "$TMP/log" | jq -c 'del(.calendarTime, .unixTime, .columns)')" \
+	'{"name":"pack/our pack/first","hostIdentifier":"dump.elf","epoch":0,"counter":0,"numerics":false,"decorations":{},"action":"added"}' \
+	"with what osquery logs beside them"
+is "$(head -n 1 "$TMP/log" | jq -r '.calendarTime')" \
+	"$(date -u -d "@$(head -n 1 "$TMP/log" | jq .unixTime)" '+%a %b %e %H:%M:%S %Y UTC')" "calendarTime is unixTime"
+is "$(jq -c 'select(.action == "snapshot") | .snapshot' "$TMP/log")" '[{"two":"2"}]' "a snapshot is the whole result"
+is "$(jq -r '.error // empty' "$TMP/status")" "pack/our pack/missing: no such table: no_such_table" \
+	"the one that failed is told"
+
+# differences: what stays is told once
+# shellcheck disable=SC2086 # it is a command with options
+spawn $Q --pack "$TMP/our pack.conf" >"$TMP/log" 2>/dev/null
+third() { [ "$(jq -r 'select(.counter >= 2) | .name' "$TMP/log" 2>/dev/null | sort -u | grep -cE 'moves|grows|twice:2')" -eq 3 ]; }
+poll 60 third
+ok $? "queries run again at their intervals"
+kill "$SPAWNED"
+wait_gone "$SPAWNED" 20
+is "$(jq -r 'select(.name == "pack/our pack/twice") | .action' "$TMP/log")" added "a row that stays is told once"
+is "$(jq -r 'select(.name == "pack/our pack/moves" and .counter == 1) | .action' "$TMP/log" | sort | xargs)" \
+	"added removed" "one that changes is removed, and added"
+is "$(jq -r 'select(.name == "pack/our pack/moves") | select(.counter < 2) | .columns.r' "$TMP/log" | sort | uniq -c |
+	awk '{ print $1 }' | sort | xargs)" "1 2" "what is removed is what was added"
+is "$(jq -r 'select(.name == "pack/our pack/grows") | .action' "$TMP/log" | sort -u)" added \
+	"removed rows are not told where nobody wants them"
+
+# nothing to run, nothing to read
+sed 's/pid = 1"\]/pid = -5"]/' "$TMP/our pack.conf" >"$TMP/other.conf"
+is "$($Q --pack "$TMP/other.conf" --once 2>/dev/null)" "" "a pack whose discovery finds nothing does not run"
+sed 's/"linux,darwin"/"windows"/' "$TMP/our pack.conf" >"$TMP/other.conf"
+is "$($Q --pack "$TMP/other.conf" --once 2>/dev/null)" "" "nor one for another platform"
+echo '{"queries": [' >"$TMP/other.conf"
+is "$($Q --pack "$TMP/other.conf" --once >/dev/null 2>&1; echo $?)" 1 "a file that is none is refused"
+is "$($Q --once 2>/dev/null; echo $?)" 2 "--once needs a pack"
 done_testing

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "ask.h"
+#include "pack.h"
 #include "shell.h"
 #include "worker.h"
 
@@ -91,9 +92,12 @@ static int run(const struct query_options *o)
 	} else {
 		tell_missing(o, s);
 		/* ^C ends the program while it repeats a statement. */
-		if (!o->watch_s)
+		if (!o->watch_s && !o->pack)
 			shell_catch_interrupt(s);
-		r = o->sql ? query(o, s) : shell(s, o->format);
+		if (o->pack)
+			r = pack_run(s, o->pack, o->format, o->once);
+		else
+			r = o->sql ? query(o, s) : shell(s, o->format);
 	}
 	session_close(s);
 	return r;

@@ -23,6 +23,8 @@ enum {
 	OPT_TABLES,
 	OPT_WATCH,
 	OPT_COUNT,
+	OPT_PACK,
+	OPT_ONCE,
 };
 
 static const struct option long_options[] = {
@@ -35,6 +37,8 @@ static const struct option long_options[] = {
 	{ "tables", no_argument, NULL, OPT_TABLES },
 	{ "watch", required_argument, NULL, OPT_WATCH },
 	{ "count", required_argument, NULL, OPT_COUNT },
+	{ "pack", required_argument, NULL, OPT_PACK },
+	{ "once", no_argument, NULL, OPT_ONCE },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
@@ -241,6 +245,12 @@ static int take_option(struct query_options *o, int c, char **argv)
 			return usage(o, "--count takes a number from 1 on, not \"%.64s\"", optarg);
 		o->count = (unsigned long)v;
 		return 0;
+	case OPT_PACK:
+		o->pack = optarg;
+		return 0;
+	case OPT_ONCE:
+		o->once = true;
+		return 0;
 	case 'h':
 		o->action = ACT_HELP;
 		return 0;
@@ -286,6 +296,10 @@ int options_parse(struct query_options *o, int argc, char **argv)
 	r = take_sql(o, argc - optind, argv + optind);
 	if (r)
 		return r;
+	if (o->pack && (o->sql || o->watch_s))
+		return usage(o, "--pack has statements and intervals of its own");
+	if (o->once && !o->pack)
+		return usage(o, "--once goes with --pack");
 	if (o->watch_s && !o->sql && o->action == ACT_QUERY)
 		return usage(o, "--watch needs a statement");
 	if (o->count && !o->watch_s)
@@ -315,6 +329,8 @@ void options_help(FILE *out)
 	      "  --format FORMAT   table, csv, json, lines\n"
 	      "  --watch SECONDS   repeats the statement\n"
 	      "  --count N         so often, with --watch\n"
+	      "  --pack FILE       runs an osquery pack, and tells what changed, as JSON lines\n"
+	      "  --once            its queries once only\n"
 	      "  --about           what was found in the guest, and how\n"
 	      "  --tables          the tables and their columns\n"
 	      "  --help, -h   --version, -V\n"
