@@ -249,9 +249,15 @@ $(B)/libiho.a: $(LIB_OBJ)
 
 $(B)/userspace/top/batch.o: userspace/top/iho-top.schema.json
 
-$(B)/iho-top: $(TOP_OBJ) $(B)/libiho.a
+# Asking statements of a guest, for programs that are not iho-query.
+$(B)/libquery.a: $(call obj,$(addprefix vmi/query/,session.c host.c channel.c stream.c worker_json.c))
+	$(call say,AR)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(B)/iho-top: $(TOP_OBJ) $(B)/libquery.a $(B)/libvmi.a $(B)/libiho.a
 	$(call say,LD)
-	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(TOP_OBJ) $(B)/libiho.a $(TOP_LIBS) -o $@
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed $^ $(TOP_LIBS) $(VMI_LIBS) -o $@
 
 $(B)/ihod: $(IHOD_OBJ) $(B)/libiho.a
 	$(call say,LD)

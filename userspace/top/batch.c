@@ -403,7 +403,18 @@ static int print_json_line(FILE *f, json_t *o)
 	return r;
 }
 
-static int print_json(FILE *f, const struct iho_report *r)
+static json_t *tenant_json(struct tenant *t)
+{
+	struct tenant_view v = {};
+	json_t *o;
+
+	tenant_take(t, &v);
+	o = tenant_to_json(&v);
+	tenant_view_free(&v);
+	return o;
+}
+
+static int print_json(FILE *f, const struct iho_report *r, struct tenant *t)
 {
 	json_t *o = json_object(), *vms = json_array();
 
@@ -419,6 +430,8 @@ static int print_json(FILE *f, const struct iho_report *r)
 	json_object_set_new(o, "vms", vms);
 	if (r->migration)
 		json_object_set_new(o, "migration", iho_migration_view_to_json(r->migration, 0));
+	if (t)
+		json_object_set_new(o, "tenant", tenant_json(t));
 	json_object_set_new(o, "self", self_json(&r->self));
 	return print_json_line(f, o);
 }
@@ -448,8 +461,7 @@ static void csv_header(FILE *f)
 	      f);
 	for (int i = 0; i < IHO_BILL_MAX; i++)
 		fprintf(f, ",%s_delta_ns", iho_bill_key(i));
-	fputs(",preemptions,migrations,halts,unpaired,lost,busy_signal,busy_share",
-	      f);
+	fputs(",preemptions,migrations,halts,unpaired,lost,busy_signal,busy_share", f);
 	for (int i = 0; i < IHO_CPU_MAX; i++)
 		fprintf(f, ",%s_ns", iho_cpu_key(i));
 	fputc('\n', f);
@@ -602,12 +614,13 @@ static int print_table(FILE *f, const struct iho_report *r)
 	return 0;
 }
 
-int iho_batch_print(FILE *f, enum iho_format format, const struct iho_report *r, bool first)
+int iho_batch_print(FILE *f, enum iho_format format, const struct iho_report *r, bool first,
+		    struct tenant *tenant)
 {
 	int ret;
 
 	if (format == IHO_FORMAT_JSON)
-		ret = print_json(f, r);
+		ret = print_json(f, r, tenant);
 	else if (format == IHO_FORMAT_CSV)
 		ret = print_csv(f, r, first);
 	else

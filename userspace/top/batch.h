@@ -8,14 +8,17 @@
 #include <stdio.h>
 
 #include "collector.h"
+#include "tenant.h"
 
 enum iho_format { IHO_FORMAT_AUTO, IHO_FORMAT_TABLE, IHO_FORMAT_CSV, IHO_FORMAT_JSON };
 
 /* -EINVAL for an unknown name. */
 int iho_format_parse(const char *name, enum iho_format *f);
 
-/* One report. `first` asks for headers where the format has them. Returns 0 or -errno. */
-int iho_batch_print(FILE *f, enum iho_format format, const struct iho_report *r, bool first);
+/* One report. `tenant` goes into JSON; NULL = none. `first` asks for headers where the format has
+ * them. Returns 0 or -errno. */
+int iho_batch_print(FILE *f, enum iho_format format, const struct iho_report *r, bool first,
+		    struct tenant *tenant);
 
 int iho_features_print(FILE *f, enum iho_format format, const struct iho_features *features);
 

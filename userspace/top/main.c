@@ -43,6 +43,7 @@ struct options {
 	double delay_s; /* 0: the settings' */
 	unsigned long iterations; /* 0: endless */
 	const char *vm; /* name or pid */
+	const char *tenant; /* the same, to be looked into */
 	struct iho_collector_options collector;
 	struct iho_migration_options migration;
 	const char *qmp[MAX_QMP];
@@ -59,7 +60,8 @@ enum {
 	OPT_SOCKET,
 	OPT_STANDALONE,
 	OPT_LIBVIRT,
-	OPT_QMP
+	OPT_QMP,
+	OPT_TENANT
 };
 
 static const struct option long_options[] = {
@@ -76,6 +78,7 @@ static const struct option long_options[] = {
 	{ "standalone", no_argument, NULL, OPT_STANDALONE },
 	{ "libvirt", required_argument, NULL, OPT_LIBVIRT },
 	{ "qmp", required_argument, NULL, OPT_QMP },
+	{ "tenant", required_argument, NULL, OPT_TENANT },
 	{ "demo", optional_argument, NULL, OPT_DEMO },
 	{ "ascii", no_argument, NULL, OPT_ASCII },
 	{ "help", no_argument, NULL, 'h' },
@@ -106,6 +109,9 @@ static const char usage[] =
 	"      --libvirt SOCKET    libvirt's read-only socket, for migrations; off: do not ask it\n"
 	"      --qmp PATH|auto     a QEMU monitor (QMP) that may be asked about migrations, or\n"
 	"                          all that no libvirt manages; may be repeated\n"
+	"      --tenant NAME|PID   look into this VM: its tasks and the exits they cause, on the\n"
+	"                          Tenant screen or in the JSON; needs iho-query's worker, as "
+	"root\n"
 	"      --demo[=auto]       start the bundled demo tenant; auto: only where no VM runs\n"
 	"      --ascii             no characters beyond ASCII on the screen\n"
 	"      --features          say what this host gives and what the lack of it costs; also as "
@@ -216,6 +222,11 @@ static int parse_option(struct options *o, int c, enum iho_format f)
 			return wrong(f, "--qmp at most %d times", MAX_QMP);
 		o->qmp[o->migration.n_qmp++] = optarg;
 		return 0;
+	case OPT_TENANT:
+		if (!*optarg)
+			return wrong(f, "--tenant wants a name or a pid");
+		o->tenant = optarg;
+		return 0;
 	case OPT_NO_COST:
 		o->collector.stats_every = 0;
 		o->standalone = true;
@@ -273,7 +284,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 	if (optind < argc)
 		return wrong(f, "unexpected argument \"%s\"; iho-top --help lists the options",
 			     argv[optind]);
-	if (o->action != ACT_RUN && (o->batch || o->iterations || o->delay_s || o->vm || o->demo))
+	if (o->action != ACT_RUN &&
+	    (o->batch || o->iterations || o->delay_s || o->vm || o->demo || o->tenant))
 		return wrong(f,
 			     "--features, --json-schema, --help and --version take no options but "
 			     "--format");
@@ -292,6 +304,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 		o->batch = true;
 	if (o->format == IHO_FORMAT_AUTO)
 		o->format = IHO_FORMAT_TABLE;
+	if (o->tenant && o->batch && o->format != IHO_FORMAT_JSON)
+		return wrong(f, "--tenant is for the screen and for --format json");
 	return 0;
 }
 
@@ -374,7 +388,8 @@ static int next_report(struct iho_collector *c, const struct iho_report **r, int
 	return *sig ? 0 : ret;
 }
 
-static int run_batch(struct iho_collector *c, const struct options *o, struct iho_error *err)
+static int run_batch(struct iho_collector *c, const struct options *o, struct tenant *tenant,
+		     struct iho_error *err)
 {
 	double delay = o->delay_s > 0 ? o->delay_s : 1;
 	const struct iho_report *r;
@@ -400,7 +415,7 @@ static int run_batch(struct iho_collector *c, const struct options *o, struct ih
 			ret = next_report(c, &r, sigfd, delay, &sig, err);
 		if (sig || ret)
 			break;
-		ret = iho_batch_print(stdout, o->format, r, i == 0);
+		ret = iho_batch_print(stdout, o->format, r, i == 0, tenant);
 		if (ret) {
 			snprintf(err->text, sizeof(err->text), "cannot write the report: %s",
 				 strerror(errno));
@@ -426,6 +441,7 @@ static int run_screen(struct iho_collector *c, const struct options *o, const ch
 	t.delay_s = o->delay_s;
 	t.iterations = o->iterations;
 	t.ascii = o->ascii;
+	t.tenant = o->tenant;
 	ret = iho_tui_run(c, &t, err);
 	iho_settings_free(&settings);
 	return ret;
@@ -454,6 +470,7 @@ static int run(struct options *o)
 {
 	struct iho_collector *c = NULL;
 	struct iho_error err = {};
+	struct tenant *tenant = NULL;
 	char notice[200] = "";
 	pid_t demo = 0;
 	int ret = 0;
@@ -472,9 +489,15 @@ static int run(struct options *o)
 	ret = iho_collector_open(&c, &o->collector, &err);
 	if (!ret && !o->batch)
 		ret = check_vm(c, o, &err);
+	if (!ret && o->batch && o->tenant) {
+		tenant = tenant_open(o->tenant);
+		if (tenant)
+			tenant_wait(tenant, 30);
+	}
 	if (!ret)
-		ret = o->batch ? run_batch(c, o, &err)
+		ret = o->batch ? run_batch(c, o, tenant, &err)
 			       : run_screen(c, o, notice[0] ? notice : NULL, &err);
+	tenant_close(tenant);
 	iho_collector_close(c);
 	iho_demo_stop(demo);
 report:

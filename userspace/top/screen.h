@@ -10,6 +10,7 @@
 #define IHO_TOP_SCREEN_H
 
 #include "draw.h"
+#include "tenant.h"
 #include "terminal.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -28,6 +29,7 @@ enum screen_id {
 	SCREEN_VCPUS,
 	SCREEN_INTERRUPTS,
 	SCREEN_MIGRATION,
+	SCREEN_TENANT,
 	SCREEN_TABS, /* the ones above are on the title line */
 	SCREEN_HELP = SCREEN_TABS,
 	SCREEN_SETUP,
@@ -59,6 +61,7 @@ enum row_type {
 	ROW_BILL, /* a = enum iho_bill */
 	ROW_UTILISATION, /* a = line */
 	ROW_SETTING, /* a = which */
+	ROW_TASK, /* b = tid */
 	ROW_MIGRATION, /* b = when it began, in ms */
 };
 
@@ -193,6 +196,11 @@ struct ui {
 	char reason[40]; /* whose drill-down is open */
 	struct scratch exits, users, drills, accepts;
 
+	struct tenant *tenant; /* only while its screen is open */
+	struct tenant_view tenant_view;
+	const char *tenant_vm; /* asked for; NULL = the scope says */
+	char tenant_is[64]; /* whom `tenant` looks into */
+
 	struct ident *tags;
 	size_t n_tags;
 	struct history *history;
@@ -205,7 +213,8 @@ struct ui {
 extern const struct screen *const screens[SCREEN_MAX];
 
 extern const struct screen screen_overview, screen_exits, screen_drill, screen_vcpus,
-	screen_interlopers, screen_interrupts, screen_migration, screen_help, screen_setup;
+	screen_interlopers, screen_interrupts, screen_migration, screen_tenant, screen_help,
+	screen_setup;
 
 /* tui.c */
 void ui_go(struct ui *ui, enum screen_id id);

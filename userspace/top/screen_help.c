@@ -10,7 +10,8 @@ static const struct {
 	const char *keys, *what; /* without keys: a heading */
 } key_help[] = {
 	{ NULL, "Screens" },
-	{ "1-5, o e v i m", "Overview, Exits, vCPUs, Interrupts, Migration" },
+	{ "1-6, o e v i m g",
+	  "Overview, Exits, vCPUs, Interrupts, Migration, Tenant (guest tasks)" },
 	{ "Tab, Shift-Tab", "the next and the previous of them" },
 	{ "F1 h ?", "this help" },
 	{ "F2 S", "setup: theme, bars, delay, tree, sort columns; saved" },
@@ -135,8 +136,7 @@ static void add_self(struct list *l, const struct iho_self *s)
 		  s->reader_rss_bytes ? "ihod" : "iho-top", s->cpu_share * 100,
 		  (double)s->rss_bytes / 1048576, (double)s->map_bytes / 1048576);
 	if (s->reader_rss_bytes)
-		list_text(l, ITEM_LINE, ST_TEXT,
-			  "  iho-top: %.2f %% of a core, %.1f MiB of memory",
+		list_text(l, ITEM_LINE, ST_TEXT, "  iho-top: %.2f %% of a core, %.1f MiB of memory",
 			  s->reader_cpu_share * 100, (double)s->reader_rss_bytes / 1048576);
 	if (s->bpf_ns_per_event < 0)
 		list_text(l, ITEM_LINE, ST_TEXT, "  BPF programs: not measured yet");
@@ -152,8 +152,10 @@ static void add_self(struct list *l, const struct iho_self *s)
 
 static void build(struct ui *ui, struct list *l)
 {
-	static const enum screen_id tables[] = { SCREEN_OVERVIEW, SCREEN_EXITS, SCREEN_DRILL,
-						 SCREEN_VCPUS, SCREEN_INTERLOPERS };
+	static const enum screen_id tables[] = {
+		SCREEN_OVERVIEW, SCREEN_EXITS,	     SCREEN_DRILL,
+		SCREEN_VCPUS,	 SCREEN_INTERLOPERS, SCREEN_TENANT
+	};
 	size_t i;
 
 	add_keys(ui, l);

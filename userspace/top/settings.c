@@ -29,6 +29,7 @@ static const char *const sorted_names[IHO_SORTED_MAX] = {
 	[IHO_SORTED_VCPUS] = "vcpus",
 	[IHO_SORTED_INTERLOPERS] = "interlopers",
 	[IHO_SORTED_INTERRUPTS] = "interrupts",
+	[IHO_SORTED_TENANT] = "tenant",
 };
 
 static const struct {

@@ -21,15 +21,11 @@
 #define LOW_ROWS 20 /* below, lines are for the table */
 
 const struct screen *const screens[SCREEN_MAX] = {
-	[SCREEN_OVERVIEW] = &screen_overview,
-	[SCREEN_EXITS] = &screen_exits,
-	[SCREEN_VCPUS] = &screen_vcpus,
-	[SCREEN_INTERRUPTS] = &screen_interrupts,
-	[SCREEN_MIGRATION] = &screen_migration,
-	[SCREEN_HELP] = &screen_help,
-	[SCREEN_SETUP] = &screen_setup,
-	[SCREEN_DRILL] = &screen_drill,
-	[SCREEN_INTERLOPERS] = &screen_interlopers,
+	[SCREEN_OVERVIEW] = &screen_overview,	[SCREEN_EXITS] = &screen_exits,
+	[SCREEN_VCPUS] = &screen_vcpus,		[SCREEN_INTERRUPTS] = &screen_interrupts,
+	[SCREEN_MIGRATION] = &screen_migration, [SCREEN_TENANT] = &screen_tenant,
+	[SCREEN_HELP] = &screen_help,		[SCREEN_SETUP] = &screen_setup,
+	[SCREEN_DRILL] = &screen_drill,		[SCREEN_INTERLOPERS] = &screen_interlopers,
 };
 
 /* ------------------------------------------------------------------------------ small helpers */
@@ -118,6 +114,10 @@ void ui_go(struct ui *ui, enum screen_id id)
 	    ui->screen != SCREEN_SETUP)
 		ui->back = ui->screen;
 	ui->screen = id;
+	if (ui->tenant && id != SCREEN_TENANT) {
+		tenant_close(ui->tenant);
+		ui->tenant = NULL;
+	}
 	ui->mode = MODE_NORMAL;
 	table_build(ui);
 }
@@ -200,7 +200,7 @@ static void draw_strip(const struct ui *ui, int y)
 
 static void draw_tabs(struct ui *ui)
 {
-	bool wide = ui->cols >= 80;
+	bool wide = ui->cols >= 80, roomy = ui->cols >= 92;
 	int x = 0, i;
 
 	if (wide) {
@@ -214,7 +214,8 @@ static void draw_tabs(struct ui *ui)
 			  (ui->screen >= SCREEN_TABS && (int)screens[ui->screen]->parent == i &&
 			   screens[ui->screen]->scoped);
 
-		snprintf(text, sizeof(text), wide ? " %d %s " : "%d%s", i + 1, screens[i]->title);
+		snprintf(text, sizeof(text), roomy ? " %d %s " : wide ? " %d %s" : "%d%s", i + 1,
+			 screens[i]->title);
 		w = (int)strlen(text);
 		style_set(&ui->term, on ? ST_TAB_ON : ST_TAB);
 		draw_text(&ui->term, 0, x, w, text);
@@ -230,7 +231,7 @@ static void draw_clock(const struct ui *ui)
 	struct tm tm;
 	int w;
 
-	if (ui->cols >= 80 && localtime_r(&now, &tm))
+	if (ui->cols >= 92 && localtime_r(&now, &tm))
 		strftime(clock, sizeof(clock), " %H:%M:%S", &tm);
 	if (ui->paused && ui->cols < 100)
 		snprintf(text, sizeof(text), "PAUSED");
@@ -642,6 +643,8 @@ static const struct {
 	{ 'i', act_go, SCREEN_INTERRUPTS },
 	{ '5', act_go, SCREEN_MIGRATION },
 	{ 'm', act_go, SCREEN_MIGRATION },
+	{ '6', act_go, SCREEN_TENANT },
+	{ 'g', act_go, SCREEN_TENANT },
 	{ 'h', act_go, SCREEN_HELP },
 	{ '?', act_go, SCREEN_HELP },
 	{ KEY_F(1), act_go, SCREEN_HELP },
@@ -928,6 +931,8 @@ static void ui_free(struct ui *ui)
 {
 	list_reset(&ui->list);
 	free(ui->list.v);
+	tenant_close(ui->tenant);
+	tenant_view_free(&ui->tenant_view);
 	free(ui->tags);
 	free(ui->history);
 	free(ui->exits.v);
@@ -956,6 +961,9 @@ static struct ui *ui_new(struct iho_collector *c, const struct iho_tui_options *
 	ui->set = o->settings ? o->settings : own;
 	ui->delay_s = o->delay_s > 0 ? o->delay_s : ui->set->delay_s;
 	ui->notice = o->notice;
+	ui->tenant_vm = o->tenant;
+	if (o->tenant)
+		ui->screen = SCREEN_TENANT;
 	ui->ascii = o->ascii;
 	ui->page = 1;
 	if (o->warning)

@@ -11,6 +11,7 @@ struct iho_tui_options {
 	unsigned long iterations; /* reports to show, each for one delay; 0 = endless */
 	struct iho_settings *settings; /* changed by the user, then saved; NULL: not saved */
 	bool ascii; /* no characters beyond ASCII in this run, whatever the settings say */
+	const char *tenant; /* VM whose Tenant screen is opened first; NULL = none */
 	const char *notice; /* stays on the strip: "demo tenant started: pid 123"; NULL = none */
 	const char *warning; /* shown until the first key: broken settings; NULL = none */
 };
