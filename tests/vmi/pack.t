@@ -101,6 +101,20 @@ is "$(jq -r 'select(.name == "pack/our pack/moves") | select(.counter < 2) | .co
 is "$(jq -r 'select(.name == "pack/our pack/grows") | .action' "$TMP/log" | sort -u)" added \
 	"removed rows are not told where nobody wants them"
 
+# a worker that dies while it makes rows: the error comes alone, without the head of a table
+cat >"$TMP/endless.sql" <<'END'
+WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n WHERE x < 0
+END
+spawn $Q "$(cat "$TMP/endless.sql")" >"$TMP/out" 2>"$TMP/err"
+worker() { WORKER=$(pgrep -P "$SPAWNED"); }
+poll 20 worker
+busy() { [ "$(awk '{ print $14 }' "/proc/$WORKER/stat")" -gt 20 ]; }
+poll 20 busy
+kill -9 "$WORKER"
+wait_gone "$SPAWNED" 20
+is "$(cat "$TMP/out")" "" "a worker that dies leaves no half of a table"
+like "$(cat "$TMP/err")" '^iho-query: .*signal 9' "and it is told"
+
 # nothing to run, nothing to read
 sed 's/pid = 1"\]/pid = -5"]/' "$TMP/our pack.conf" >"$TMP/other.conf"
 is "$($Q --pack "$TMP/other.conf" --once 2>/dev/null)" "" "a pack whose discovery finds nothing does not run"

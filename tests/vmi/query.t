@@ -46,6 +46,7 @@ for kernel in ${KERNELS:-$(guest_kernels)}; do
 	worker=$(pgrep -P "$SPAWNED")
 	like "$(grep ^Uid: "/proc/$worker/status")" '^Uid:.65534.65534.65534.65534$' "the worker is nobody"
 	like "$(grep ^CapEff "/proc/$worker/status")" '	0+$' "without capabilities"
+	like "$(grep ^CapBnd "/proc/$worker/status")" '	0+$' "that no program could get again"
 	like "$(cat "/proc/$worker/status")" '^Seccomp:	2' "under seccomp"
 	like "$(cat "/proc/$worker/status")" '^NoNewPrivs:	1' "and will get none"
 	kill -9 "$worker"

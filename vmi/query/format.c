@@ -440,7 +440,8 @@ const struct vmi_sink *format_sink(struct format *f)
 
 bool format_begun(const struct format *f)
 {
-	return f->begun;
+	/* Of a table, the header comes out with the first rows, or at the end. */
+	return f->begun && (f->kind != FORMAT_TABLE || f->held_rows || f->streaming);
 }
 
 int format_end(struct format *f)

@@ -76,6 +76,18 @@ static int drop_user(struct vmi_error *err)
 	return 0;
 }
 
+/* While it may: no program that were ever started here could have one again. */
+static int drop_bounds(struct vmi_error *err)
+{
+	capng_get_caps_process();
+	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
+		return 0;
+	capng_clear(CAPNG_SELECT_BOUNDS);
+	if (capng_apply(CAPNG_SELECT_BOUNDS))
+		return fail(err, EPERM, "cannot give up the bounding set");
+	return 0;
+}
+
 static int drop_capabilities(struct vmi_error *err)
 {
 	capng_clear(CAPNG_SELECT_ALL);
@@ -199,6 +211,8 @@ int sandbox_enter(int fd, struct vmi_error *err)
 {
 	int r = limit(err);
 
+	if (!r)
+		r = drop_bounds(err);
 	if (!r)
 		r = drop_user(err);
 	if (!r)

@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "sha256.h"
+#include <nettle/sha2.h>
+
 #include "text_image.h"
 
 enum {
@@ -56,26 +57,30 @@ static const struct vmi_column page_columns[] = {
 	[PAGE_REFERENCE] = { "reference", VMI_TEXT, "what they are to be, hex" },
 };
 
-#define PAGE	4096
-#define SHOWN	16
-#define HEXTEXT (2 * SHOWN + 1)
+#define PAGE	 4096
+#define SHOWN	 16
+#define HEXTEXT	 (2 * SHOWN + 1)
+#define HASHTEXT (2 * SHA256_DIGEST_SIZE + 1)
 
 /* Makes the rows of one section; true: no more are wanted. */
 typedef bool (*section_fn)(struct vmi_rows *r, struct vmi_code *c, const struct vmi_text_image *t);
 
-static void hash(const uint8_t *p, size_t n, char text[VMI_SHA256_TEXT])
+static void hash(const uint8_t *p, size_t n, char text[HASHTEXT])
 {
-	struct vmi_sha256 s;
+	uint8_t digest[SHA256_DIGEST_SIZE];
+	struct sha256_ctx s;
 
-	vmi_sha256_start(&s);
-	vmi_sha256_add(&s, p, n);
-	vmi_sha256_text(&s, text);
+	sha256_init(&s);
+	sha256_update(&s, n, p);
+	sha256_digest(&s, sizeof(digest), digest);
+	for (size_t i = 0; i < sizeof(digest); i++)
+		sprintf(text + 2 * i, "%02x", digest[i]);
 }
 
 static bool section_row(struct vmi_rows *r, struct vmi_code *c, const struct vmi_text_image *t)
 {
 	size_t pages = (t->n + PAGE - 1) / PAGE, changed = 0, first;
-	char text[VMI_SHA256_TEXT];
+	char text[HASHTEXT];
 
 	(void)c;
 	for (size_t i = 0; i < pages; i++)
