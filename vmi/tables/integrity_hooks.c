@@ -37,6 +37,16 @@ static bool is_livepatch(struct vmi_integrity *v, uint64_t addr)
 	return r->module < n && vmi_val(v->w, m[r->module].gva, &klp);
 }
 
+static bool in_module(const struct vmi_integrity *v, uint64_t addr)
+{
+	return vmi_code_kind(v->c, addr) == VMI_CODE_MODULE;
+}
+
+/*
+ * A module whose functions are called where others' begin may be an honest tracer or not: what it
+ * does cannot be told from here. What the kernel's own tracers and BPF attach is called by the
+ * kernel's functions.
+ */
 static bool ftrace_ops(void *arg, const struct vmi_ftrace_ops *o)
 {
 	struct ftrace *s = arg;
@@ -55,6 +65,10 @@ static bool ftrace_ops(void *arg, const struct vmi_ftrace_ops *o)
 	if (o->flags & s->ipmodify && !is_livepatch(s->v, o->func))
 		return vmi_bad(s->v, subject,
 			       "%s may change where functions go to, and is no live patch", name);
+	if (in_module(s->v, o->func) && !is_livepatch(s->v, o->func))
+		return vmi_unknown(s->v, subject,
+				   "%llu functions call %s (0 = all), which is a module's",
+				   (unsigned long long)o->functions, name);
 	return false;
 }
 
@@ -94,10 +108,9 @@ int vmi_check_ftrace(struct vmi_integrity *v)
 		s.ipmodify = (uint64_t)bit;
 	vmi_ftrace_each_ops(&s.f, ftrace_ops, &s);
 	err = vmi_ftrace_each_site(&s.f, ftrace_site, &s);
-	if (!err && !v->bad)
-		vmi_fine(v, "",
-			 "%u hooks, set on %u functions, are the kernel's, a module's or BPF's",
-			 s.ops, s.sites);
+	if (!err && !v->bad && !v->unknown)
+		vmi_fine(v, "", "%u hooks, set on %u functions, are the kernel's or BPF's", s.ops,
+			 s.sites);
 	return err;
 }
 
@@ -118,6 +131,10 @@ static bool probe(void *arg, const struct vmi_kprobe *k)
 		if (handlers[i] && !vmi_integrity_known(s->v, handlers[i]))
 			return vmi_bad(s->v, subject, "a kprobe there calls %s",
 				       vmi_integrity_name(s->v, handlers[i], name, sizeof(name)));
+		if (handlers[i] && in_module(s->v, handlers[i]) &&
+		    vmi_unknown(s->v, subject, "a kprobe there calls %s, which is a module's",
+				vmi_integrity_name(s->v, handlers[i], name, sizeof(name))))
+			return true;
 	}
 	return false;
 }
@@ -128,8 +145,8 @@ int vmi_check_kprobes(struct vmi_integrity *v)
 
 	if (vmi_kprobes(v->w, probe, &s))
 		vmi_fine(v, "", "this kernel has no kprobes");
-	else if (!v->bad)
-		vmi_fine(v, "", "%u kprobes call the kernel's functions or a module's", s.n);
+	else if (!v->bad && !v->unknown)
+		vmi_fine(v, "", "%u kprobes call the kernel's functions", s.n);
 	return 0;
 }
 

@@ -17,10 +17,10 @@
 #include "reference.h"
 #include "text_image.h"
 
-#define WINDOW	 (1u << 20)
-#define NAME	 256
-#define INT3	 0xcc
-#define NAMES_OF (1u << VMI_SITE_FTRACE | 1u << VMI_SITE_STATIC_CALL | 1u << VMI_SITE_TRAMPOLINE)
+#define WINDOW (1u << 20)
+#define NAME   256
+#define INT3   0xcc
+#define STATIC (1u << VMI_SITE_STATIC_CALL | 1u << VMI_SITE_TRAMPOLINE)
 
 struct sweep {
 	struct vmi_integrity *v;
@@ -56,18 +56,23 @@ static bool in_image(const struct vmi_guest *g, uint64_t addr)
 	return addr >= g->text && addr < g->image_end;
 }
 
-/* May the text at `at` lead to `to`, outside of the image? */
-static bool may_lead(const struct sweep *s, uint64_t at, uint64_t to)
+/*
+ * May the text at `at` lead to `to`, outside of the image? What ftrace writes to its sites is a
+ * call of a trampoline, its own or BPF's: anything else there, which without IBT is where functions
+ * begin, is not its work.
+ */
+static bool may_lead(const struct sweep *s, uint64_t at, const struct vmi_insn *i, uint64_t to)
 {
 	const struct vmi_sites *sites = &s->v->sites;
+	bool ftrace = vmi_insn_is_call(i) && vmi_site_at(sites, at, 1u << VMI_SITE_FTRACE);
 
 	switch (vmi_code_kind(s->v->c, to)) {
 	case VMI_CODE_MODULE:
-		return s->module || vmi_site_at(sites, at, NAMES_OF);
+		return s->module || vmi_site_at(sites, at, STATIC);
 	case VMI_CODE_BPF:
-		return vmi_site_at(sites, at, NAMES_OF);
+		return ftrace || vmi_site_at(sites, at, STATIC);
 	case VMI_CODE_FTRACE:
-		return vmi_site_at(sites, at, 1u << VMI_SITE_FTRACE);
+		return ftrace;
 	case VMI_CODE_KPROBE:
 		return vmi_site_at(sites, at, 1u << VMI_SITE_KPROBE);
 	default:
@@ -104,7 +109,7 @@ static bool loads_address(struct sweep *s, uint64_t at, const struct vmi_insn *i
 		     (i->opcode >= 0xb8 && i->opcode <= 0xbf && wide))) {
 		return false;
 	}
-	if (in_image(g, to) || to < g->text || may_lead(s, at, to) || !is_code(s, to))
+	if (in_image(g, to) || to < g->text || may_lead(s, at, i, to) || !is_code(s, to))
 		return false;
 	return odd(s, at, i, to, "goes to");
 }
@@ -167,7 +172,7 @@ static bool function(struct sweep *s, uint64_t start, uint64_t end)
 		s->insns++;
 		if (i.branch && i.imm_size == 4) {
 			to = vmi_insn_target(&i, at);
-			if (!in_image(s->v->g, to) && !may_lead(s, at, to) &&
+			if (!in_image(s->v->g, to) && !may_lead(s, at, &i, to) &&
 			    odd(s, at, &i, to, vmi_insn_is_call(&i) ? "calls" : "jumps to"))
 				return true;
 		} else if (!i.map && !i.vex && i.opcode == INT3) {
