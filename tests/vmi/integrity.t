@@ -1,0 +1,178 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What rootkits do is found, and what honest people do is not: in a running guest of each kernel the
+# test rootkit does one trick after the other and undoes it; before, between and after, beside
+# ordinary modules, BPF programs and tracers, nothing is found. KERNELS="6.12 7" limits it.
+. "$(dirname "$0")/../tap.sh"
+. tests/vmi/guest/guest.sh
+need_root
+make --no-print-directory -s "$B/iho-query" >&2 || exit 1
+guest_build || exit 1
+Q=$B/iho-query
+
+# Each finding as TABLE|WHICH|SUBJECT|EVIDENCE. Without a reference text is not judged, nor LSTAR
+# where the hypervisor does not tell it; what else cannot be told is a finding here.
+FINDINGS="SELECT 'integrity' || '|' || check_name || '|' || subject || '|' || verdict || ': ' || evidence AS f
+	FROM integrity WHERE verdict = 'bad' OR (verdict = 'unknown' AND check_name <> 'text'
+		AND evidence <> 'its LSTAR is not known')
+	UNION ALL SELECT 'hidden_processes|' || pid || '|' || name || '|' || missing FROM hidden_processes
+	UNION ALL SELECT 'hidden_modules|' || coalesce(name, '') || '|' || address || '|' || coalesce(missing, '')
+		FROM hidden_modules
+	UNION ALL SELECT 'syscall_table|' || abi || '|' || nr || '|' || coalesce(symbol, address) FROM syscall_table
+		WHERE expected = 0
+	UNION ALL SELECT 'idt|' || vector || '||' || coalesce(symbol, offset) FROM idt WHERE expected = 0"
+
+findings() { # TARGET...
+	$Q "$@" --format json "$FINDINGS" 2>&1 | jq -r 'if type == "array" then .[].f else tostring end' 2>&1
+}
+
+clean() { # WHEN
+	is "$(findings --vm "$vm")" "" "$kernel: nothing is found $1"
+}
+
+trick() { # NAME PID AT TO [CPU-MASK]
+	guest_run g "taskset ${5:-1} sh -c 'echo $1 $2 $3 $4 >/proc/iho-rootkit'"
+}
+
+# found NAME PID AT TO CPU-MASK REGEX...: the trick's findings, each matched by one REGEX at least and
+# each REGEX matching; undone there are none
+found() {
+	local name=$1 mask=$5 got regex
+	trick "$@" || { ok 1 "$kernel: $name can be done"; return; }
+	got=$(findings --vm "$vm")
+	shift 5
+	[ $# -gt 0 ] || is "$got" "" "$kernel: $name: nothing is found"
+	for regex in "$@"; do
+		like "$got" "$regex" "$kernel: $name is found: $regex"
+	done
+	diag "$name:" "$got"
+	if [ "$kernel" = 6.12 ]; then
+		guest_dump g "$TMP/dump"
+		is "$(findings --dump "$TMP/dump" | sort)" "$(sort <<<"$got")" "$kernel: $name: the same in a dump"
+		rm -f "$TMP/dump"
+	fi
+	trick undo 0 0 0 "$mask"
+	clean "when $name is undone"
+}
+
+symbol() { awk -v s="$1" -v m="${2-}" '$3 == s && $4 == m { print $1; exit }' "$TMP/kallsyms"; } # NAME [MODULE]
+at() { printf '%x' $((0x$(symbol "$1") + ${2:-0})); } # SYMBOL OFFSET
+
+tricks() {
+	local f=swapoff fn victim hooked handler
+	fn=$(symbol __x64_sys_swapoff)
+	victim=$(guest_run g 'sleep 100000 </dev/null >/dev/null 2>&1 & echo $!')
+	hooked='hooked \[rootkit\]'
+	handler='handler \[rootkit\]'
+
+	found nothing 0 0 0 1
+	found task_list "$victim" 0 0 1 "^hidden_processes\|$victim\|sleep\|list$" \
+		"^integrity\|tasks\|pid $victim sleep\|bad: seen in pid,tree,cgroup, not in list$"
+	found task_pid "$victim" 0 0 1 "^hidden_processes\|$victim\|sleep\|pid$" \
+		"^integrity\|tasks\|pid $victim sleep\|bad: seen in list,tree,cgroup, not in pid$"
+	found task_tree "$victim" 0 0 1 "^hidden_processes\|$victim\|sleep\|tree$" \
+		"^integrity\|tasks\|pid $victim sleep\|bad: seen in list,pid,cgroup, not in tree$"
+	found task_all "$victim" 0 0 1 "^hidden_processes\|$victim\|sleep\|list,pid,tree$" \
+		"^integrity\|tasks\|pid $victim sleep\|bad: seen in cgroup, not in list,pid,tree$"
+	found cred "$victim" "$(symbol init_cred)" 0 1 \
+		"^integrity\|credentials\|pid $victim sleep\|bad: .*kernel's first thread"
+
+	found hide_list 0 0 0 1 "^hidden_modules\|rootkit\|0x$text\|list$" \
+		"^integrity\|modules\|rootkit\|bad: is loaded at 0x$text: .*not in list$"
+	found hide_sysfs 0 0 0 1 "^hidden_modules\|rootkit\|0x$text\|sysfs$" \
+		"^integrity\|modules\|rootkit\|bad: is loaded at 0x$text: .*not in sysfs$"
+	found hide_tree 0 "$(symbol mod_tree)" 0 1 "^hidden_modules\|rootkit\|0x$text\|tree$" \
+		"^integrity\|modules\|rootkit\|bad: is loaded at 0x$text: .*not in tree$"
+	found hide_all 0 "$(symbol mod_tree)" 0 1 "^hidden_modules\|rootkit\|0x$text\|list,tree,sysfs$" \
+		"^integrity\|modules\|rootkit\|bad: is loaded at 0x$text: seen in memory, not in list,tree,sysfs$"
+	found hide_traces 0 "$(symbol mod_tree)" 0 1 "^hidden_modules\|\|0x$text\|$" \
+		"^integrity\|modules\|0x$text\|bad: .* bytes of code belong to nothing known"
+
+	found word 0 "$(at sys_call_table $((168 * 8)))" 0 1 \
+		"^integrity\|syscalls\|x64 168 $f\|bad: the table leads to $hooked$"
+	found word 0 "$(at sys_call_table $((168 * 8)))" "$(symbol __x64_sys_chroot)" 1 \
+		"^integrity\|syscalls\|x64 168 $f\|bad: the table leads to __(x64|se)_sys_chroot, which is another function$"
+	found gate 0 "$(at idt_table $((4 * 16)))" 0 1 "^idt\|4\|\|$hooked" \
+		"^integrity\|idt\|vector 4\|bad: the gate leads to $hooked$"
+	if [ -n "$(symbol x64_sys_call)" ]; then
+		found leaf 0 "$(symbol x64_sys_call)" "$fn" 1 "^syscall_table\|x64\|168\|$hooked" \
+			"^integrity\|syscalls\|x64 168 $f\|bad: the switch leads to $hooked$"
+	fi
+	found jump 0 "$fn" 0 1 "^integrity\|branches\|__(x64|se)_sys_swapoff\|bad: jumps to $hooked$"
+	found movabs 0 "$fn" 0 1 "^integrity\|branches\|__(x64|se)_sys_swapoff\|bad: goes to $hooked$"
+	found push 0 "$fn" 0 1 "^integrity\|branches\|__(x64|se)_sys_swapoff\|bad: goes to $hooked$"
+	found breakpoint 0 "$fn" 0 1 \
+		"^integrity\|branches\|__(x64|se)_sys_swapoff\|bad: a breakpoint that no kprobe set"
+
+	found ftrace 0 "$fn" 0 1 \
+		"^integrity\|ftrace\|ops 0x$(symbol ops "[rootkit]")\|bad: callback \[rootkit\] may change where functions go"
+	found kprobe 0 "$fn" 0 1 \
+		"^integrity\|kprobes\|__x64_sys_swapoff(\+0x4)?\|unknown: a kprobe there calls $handler, which is a module's$"
+	found kprobe_hidden 0 "$fn" 0 1 "^hidden_modules\|rootkit\|0x$text\|list$" \
+		"^integrity\|kprobes\|__x64_sys_swapoff(\+0x4)?\|bad: a kprobe there calls 0x$(symbol handler "[rootkit]"), where no code is known$"
+
+	found write_protect 0 0 0 2 '^integrity\|registers\|vcpu 1\|bad: CR0 is 0x[0-9a-f]+: WP is off'
+	found smep 0 0 0 2 '^integrity\|registers\|vcpu 1\|bad: CR4 is 0x[0-9a-f]+, without SMEP SMAP'
+	found idtr 0 "$(symbol idt_table)" 0 2 '^integrity\|registers\|vcpu 1\|bad: IDTR holds 0x[0-9a-f]+, limit 0xfff, which is not idt_table'
+}
+
+function_id() { # NAME: its number among the kernel's types
+	PATH=$PATH:/usr/sbin:/sbin bpftool btf dump file "$GUEST_LAB/$kernel/vmlinux" |
+		sed -n "s/^\[\([0-9]*\)\] FUNC '$1' .*/\1/p" | head -n 1
+}
+
+column() { $Q --vm "$vm" --format csv "$1" | tr -d '\r' | tail -n +2 | sort -u | xargs; } # SQL
+
+# What honest administrators do is in the tables as what it is, and is no finding
+honest() {
+	local modules="dummy veth unix_diag tcp_diag udp_diag raw_diag"
+	guest_run g "for m in $modules; do rmmod \$m; insmod /modules/\$m.ko || exit 1; done" >"$TMP/out" 2>&1
+	ok $? "$kernel: modules leave and come" || diag "$(cat "$TMP/out")"
+	clean "when modules were loaded anew"
+
+	guest_kprobe g do_sys_openat2 && guest_run g "cd /sys/kernel/tracing &&
+		echo 'r:iho_return vfs_write' >>kprobe_events && echo 1 >events/kprobes/iho_return/enable"
+	ok $? "$kernel: kprobe events"
+	guest_put g "$TMP/rootkit/ordinary" /run/ordinary
+	like "$(guest_run g "i=\$(cat /sys/class/net/dummy0/ifindex)
+		/run/ordinary $(function_id vfs_read) \$i \$(cat /sys/kernel/tracing/events/kprobes/iho_do_sys_openat2/id) \
+			</dev/null >/run/ordinary.out 2>&1 &
+		until [ -s /run/ordinary.out ]; do sleep 0.1; done; cat /run/ordinary.out")" \
+		'^kprobe fentry xdp' "$kernel: BPF programs at a kprobe, a function, an interface"
+	clean "beside kprobe events, and BPF programs attached"
+	like "$(column "SELECT name FROM bpf_programs")" \
+		'iho_egress.* iho_raw.* iho_tracepoint.* ord_fentry.* ord_kprobe.* ord_xdp' "$kernel: the programs are shown"
+	like "$(column "SELECT symbol || '=' || pre_symbol FROM kprobes")" \
+		'do_sys_openat2\+0x[04]=kprobe_dispatcher.* vfs_write\+0x[04]=' "$kernel: the kprobes are shown"
+
+	guest_ftrace g vfs_statx
+	ok $? "$kernel: the function tracer"
+	clean "beside the function tracer"
+	like "$(column "SELECT symbol FROM ftrace_hooks WHERE kind = 'function'")" vfs_statx \
+		"$kernel: the function is shown as hooked"
+	guest_run g 'cd /sys/kernel/tracing && echo function_graph >current_tracer'
+	ok $? "$kernel: the graph tracer"
+	clean "beside the graph tracer"
+	guest_untrace g
+	clean "when nothing is traced"
+}
+
+for kernel in ${KERNELS:-6.1}; do
+	tests/vmi/rootkit/build.sh "$GUEST_LAB/$kernel/vmlinux" "$TMP/rootkit" >&2
+	ok $? "$kernel: the rootkit is built" || continue
+	guest_start g "$kernel" smp=2 mem=256M || exit 1
+	vm=$GUEST_PID
+	clean "in a clean guest, with modules and BPF programs"
+
+	honest
+
+	guest_put g "$TMP/rootkit/rootkit.ko" /run/rootkit.ko
+	guest_put g "$TMP/rootkit/load" /run/load
+	guest_run g '/run/load /run/rootkit.ko && cat /proc/kallsyms' >"$TMP/kallsyms"
+	ok $? "$kernel: the rootkit is loaded" || { guest_stop g; continue; }
+	text=$(guest_run g 'cat /sys/module/rootkit/sections/.text' | sed 's/^0x//')
+	clean "while it does nothing"
+	tricks
+	guest_stop g
+done
+done_testing
