@@ -17,6 +17,8 @@ sysconfdir ?= /etc
 PARTS ?= %
 NAMES := $(filter $(PARTS),$(notdir $(PROGRAMS)))
 UNITS := $(wildcard $(NAMES:%=packaging/systemd/%.service))
+# Examples for an operator, who copies them.
+DROPINS := $(if $(filter ihod,$(NAMES)),packaging/systemd/introspection.conf)
 DASHBOARDS := $(if $(filter $(PARTS),iho-dashboards),$(filter-out %.sh %.py,$(shell \
 	find dashboards -type f)))
 
@@ -28,7 +30,7 @@ INSTALLED = $(NAMES:%=$(B)/%:$(sbindir):755) \
 	$(patsubst %,%:$(sysusersdir):644,$(wildcard $(NAMES:%=packaging/sysusers.d/%.conf))) \
 	$(patsubst %,%:$(tmpfilesdir):644,$(wildcard $(NAMES:%=packaging/tmpfiles.d/%.conf))) \
 	$(foreach f,$(DASHBOARDS),$f:$(datadir)/$(patsubst %/,%,$(dir $f)):644) \
-	README.md:$(docdir):644
+	$(patsubst packaging/systemd/%,$(B)/packaging/%:$(docdir):644,$(DROPINS)) README.md:$(docdir):644
 OPTION_FILES = $(patsubst %,%:$(sysconfdir)/default:644,$(wildcard $(NAMES:%=packaging/default/%)))
 
 part = $(word $(2),$(subst :, ,$(1)))
@@ -56,7 +58,7 @@ uninstall:
 # A unit names its program where it is installed, and that may differ from one run to the next.
 units-for-prefix:
 	@mkdir -p $(B)/packaging
-	@for u in $(UNITS); do sed 's|@sbindir@|$(sbindir)|' $$u >$(B)/packaging/$${u##*/}; done
+	@for u in $(UNITS) $(DROPINS); do sed 's|@sbindir@|$(sbindir)|' $$u >$(B)/packaging/$${u##*/}; done
 
 deb:
 	@packaging/deb.sh build/deb

@@ -17,7 +17,10 @@
 #include <event2/event.h>
 #include <systemd/sd-daemon.h>
 
+#include "audit.h"
+#include "introspect.h"
 #include "keeper.h"
+#include "launcher.h"
 #include "privileges.h"
 #include "protocol.h"
 #include "server.h"
@@ -36,6 +39,8 @@
 struct options {
 	const char *socket;
 	const char *group;
+	const char *introspection; /* NULL: off */
+	const char *audit;
 	int cpu; /* -1: any */
 	unsigned int max_vcpus;
 	bool cost;
@@ -48,6 +53,8 @@ struct daemon {
 	struct event_base *base;
 	struct event *tick, *term, *intr;
 	struct server *server;
+	struct introspect *introspect;
+	int launcher_socket;
 	struct iho_keeper *keeper;
 	struct iho_snapshot *snap;
 	struct iho_migrations *migrations;
@@ -59,11 +66,23 @@ struct daemon {
 	bool failed;
 };
 
-enum { OPT_SOCKET = 256, OPT_GROUP, OPT_CPU, OPT_MAX_VCPUS, OPT_NO_COST, OPT_LIBVIRT, OPT_QMP };
+enum {
+	OPT_SOCKET = 256,
+	OPT_GROUP,
+	OPT_INTROSPECTION,
+	OPT_AUDIT,
+	OPT_CPU,
+	OPT_MAX_VCPUS,
+	OPT_NO_COST,
+	OPT_LIBVIRT,
+	OPT_QMP,
+};
 
 static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "group", required_argument, NULL, OPT_GROUP },
+	{ "introspection", required_argument, NULL, OPT_INTROSPECTION },
+	{ "audit", required_argument, NULL, OPT_AUDIT },
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "max-vcpus", required_argument, NULL, OPT_MAX_VCPUS },
 	{ "no-cost", no_argument, NULL, OPT_NO_COST },
@@ -81,6 +100,9 @@ static const char usage[] =
 	"\n"
 	"      --socket PATH    where readers ask (default " IHO_SOCKET_PATH ")\n"
 	"      --group NAME     whose members may ask, beside root (default iho)\n"
+	"      --introspection GROUP|root\n"
+	"                       who may ask about the insides of guests (default: nobody)\n"
+	"      --audit PATH     the log of that (default " AUDIT_PATH ")\n"
 	"      --cpu N|any      the core to run on (default 0)\n"
 	"      --max-vcpus N    room for N vCPUs (1 to 16384; default: by the host's size)\n"
 	"      --no-cost        do not measure the BPF programs' own cost\n"
@@ -142,6 +164,12 @@ static int parse_option(struct options *o, int c, char **argv)
 	case OPT_GROUP:
 		o->group = optarg;
 		return -1;
+	case OPT_INTROSPECTION:
+		o->introspection = optarg;
+		return -1;
+	case OPT_AUDIT:
+		o->audit = optarg;
+		return *optarg == '/' ? -1 : wrong("--audit wants an absolute path");
 	case OPT_CPU:
 		if (!strcmp(optarg, "any")) {
 			o->cpu = -1;
@@ -185,7 +213,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 	int c, r;
 
 	*o = (struct options){
-		.socket = IHO_SOCKET_PATH, .group = NULL, .cpu = 0, .cost = true
+		.socket = IHO_SOCKET_PATH, .audit = AUDIT_PATH, .cpu = 0, .cost = true
 	};
 	o->migration.qmp = o->qmp;
 	opterr = 0;
@@ -283,6 +311,7 @@ static json_t *answer_status(void *arg, const int **fds)
 			    json_real((now_ns() - d->started_ns) / 1000000000.0));
 	json_object_set_new(j, "slots", json_integer(d->snap->n_slots));
 	json_object_set_new(j, "slots_used", json_integer(d->snap->n_used));
+	json_object_set_new(j, "introspection", introspect_status(d->introspect));
 	return j;
 }
 
@@ -335,6 +364,37 @@ static int find_group(const struct options *o, gid_t *gid, struct iho_error *err
 	if (!g)
 		say(SD_WARNING, "there is no group iho: only root may ask");
 	return 0;
+}
+
+/* The log's default folder is ours to make, as the socket's is. */
+static int prepare_introspection(struct daemon *d, struct server_options *so,
+				 struct iho_error *err)
+{
+	struct introspect_options io = { .on = d->o.introspection,
+					 .group = (gid_t)-1,
+					 .audit = d->o.audit,
+					 .socket = d->o.socket,
+					 .launcher = &d->launcher_socket };
+	const struct group *g;
+	int r;
+
+	if (io.on && strcmp(d->o.introspection, "root")) {
+		g = getgrnam(d->o.introspection);
+		if (!g) {
+			snprintf(err->text, sizeof(err->text), "there is no group \"%.100s\"",
+				 d->o.introspection);
+			return -ENOENT;
+		}
+		io.group = g->gr_gid;
+	}
+	if (!strcmp(d->o.audit, AUDIT_PATH))
+		mkdir("/var/log/iho", 0700);
+	r = introspect_open(&d->introspect, d->base, &io, err);
+	so->asks = introspect_asks;
+	so->gone = introspect_gone;
+	so->drained = introspect_drained;
+	so->ask_arg = d->introspect;
+	return r;
 }
 
 static void share(struct daemon *d)
@@ -395,6 +455,7 @@ static int loop(struct daemon *d, struct iho_error *err)
 static void daemon_close(struct daemon *d)
 {
 	server_close(d->server);
+	introspect_close(d->introspect);
 	iho_migrations_stop(d->migrations);
 	iho_keeper_close(d->keeper);
 	iho_snapshot_free(d->snap);
@@ -410,6 +471,8 @@ static void daemon_close(struct daemon *d)
 		event_base_free(d->base);
 	if (d->stats_socket >= 0)
 		close(d->stats_socket);
+	if (d->launcher_socket >= 0)
+		close(d->launcher_socket);
 	libevent_global_shutdown();
 }
 
@@ -428,6 +491,8 @@ static int run(struct daemon *d)
 	r = find_group(&d->o, &so.group, &err);
 	if (!r && d->o.cost)
 		r = stats_start(&d->stats_socket, &err);
+	if (!r && d->o.introspection)
+		r = launcher_start(&d->launcher_socket, &err);
 	if (r)
 		goto cleanup;
 	d->base = event_base_new();
@@ -437,7 +502,9 @@ static int run(struct daemon *d)
 		goto cleanup;
 	}
 	make_folder(d->o.socket);
-	r = server_open(&d->server, d->base, &so, &err);
+	r = prepare_introspection(d, &so, &err);
+	if (!r)
+		r = server_open(&d->server, d->base, &so, &err);
 	if (!r)
 		r = collect(d, &err);
 	if (!r)
@@ -457,7 +524,7 @@ cleanup:
 
 int main(int argc, char **argv)
 {
-	struct daemon d = { .stats_socket = -1 };
+	struct daemon d = { .stats_socket = -1, .launcher_socket = -1 };
 	int r = parse_options(&d.o, argc, argv);
 
 	return r >= 0 ? r : run(&d);

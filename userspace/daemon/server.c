@@ -29,7 +29,7 @@ struct client {
 	struct server *server;
 	struct bufferevent *bev;
 	struct event *line; /* the rest of a line is due */
-	uid_t uid;
+	struct ucred cred;
 	double tokens; /* requests that it may still make now */
 	double refilled_s;
 	bool fds_sent;
@@ -60,11 +60,23 @@ static void client_free(struct client *c)
 {
 	struct server *s = c->server;
 
+	if (s->o.gone)
+		s->o.gone(s->o.ask_arg, c);
 	TAILQ_REMOVE(&s->clients, c, link);
 	s->n_clients--;
 	event_free(c->line);
 	bufferevent_free(c->bev);
 	free(c);
+}
+
+bool client_send(struct client *c, const char *text, size_t n)
+{
+	return !bufferevent_write(c->bev, text, n);
+}
+
+size_t client_backlog(const struct client *c)
+{
+	return evbuffer_get_length(bufferevent_get_output(c->bev));
 }
 
 /* A text that cannot be made is a lack of memory: the connection ends, which says it too. */
@@ -167,10 +179,20 @@ static bool answer(struct client *c, const json_t *id, const struct server_metho
 	return send_with_fds(c, result, fds);
 }
 
+static const struct server_ask *find_ask(const struct server *s, const char *method)
+{
+	const struct server_ask *a = s->o.asks;
+
+	while (a && a->name && strcmp(a->name, method))
+		a++;
+	return a && a->name ? a : NULL;
+}
+
 /* One request; false: the connection is of no more use. */
 static bool handle_line(struct client *c, const char *line, size_t len)
 {
 	const struct server_method *m = c->server->o.methods;
+	const struct server_ask *a;
 	const char *method;
 	const json_t *id;
 	json_t *j;
@@ -189,6 +211,8 @@ static bool handle_line(struct client *c, const char *line, size_t len)
 				"number or string \"id\"");
 	} else if (!method) {
 		ok = send_error(c, id, IHO_ERR_SYNTAX, "the request has no \"method\"");
+	} else if ((a = find_ask(c->server, method))) {
+		ok = a->ask(c->server->o.ask_arg, c, id, j);
 	} else {
 		while (m->name && strcmp(m->name, method))
 			m++;
@@ -268,7 +292,11 @@ static void on_read(struct bufferevent *bev, void *arg)
 
 static void on_written(struct bufferevent *bev, void *arg)
 {
-	serve(arg);
+	struct client *c = arg;
+
+	if (c->server->o.drained && !client_backlog(c))
+		c->server->o.drained(c->server->o.ask_arg, c);
+	serve(c);
 }
 
 /* The end of the connection, an error, or nothing for too long. */
@@ -300,6 +328,16 @@ static bool in_group(int fd, const struct ucred *cred, gid_t group)
 	return found;
 }
 
+bool client_in_group(const struct client *c, gid_t group)
+{
+	return in_group(bufferevent_getfd(c->bev), &c->cred, group);
+}
+
+const struct ucred *client_credentials(const struct client *c)
+{
+	return &c->cred;
+}
+
 /* NULL: yes; else the reason. The file's mode says the same, if nobody changed it. */
 static const char *refusal(const struct server *s, int fd, const struct ucred *cred,
 			   const char **code)
@@ -318,7 +356,7 @@ static const char *refusal(const struct server *s, int fd, const struct ucred *c
 	if (s->n_clients >= IHO_CLIENTS - IHO_CLIENTS_ROOT)
 		return "too many clients";
 	TAILQ_FOREACH (c, &s->clients, link)
-		same += c->uid == cred->uid;
+		same += c->cred.uid == cred->uid;
 	return same >= IHO_CLIENTS_PER_USER ? "too many clients of one user" : NULL;
 }
 
@@ -335,7 +373,7 @@ static void refuse(struct server *s, int fd, const char *code, const char *why)
 	close(fd);
 }
 
-static int client_new(struct server *s, int fd, uid_t uid)
+static int client_new(struct server *s, int fd, const struct ucred *cred)
 {
 	const struct timeval idle = { .tv_sec = IHO_IDLE_SECONDS };
 	const struct timeval stuck = { .tv_sec = IHO_LINE_SECONDS };
@@ -344,7 +382,7 @@ static int client_new(struct server *s, int fd, uid_t uid)
 	if (!c)
 		return -ENOMEM;
 	c->server = s;
-	c->uid = uid;
+	c->cred = *cred;
 	c->tokens = IHO_REQUESTS_PER_S;
 	c->refilled_s = now_s();
 	c->line = evtimer_new(s->base, on_late, c);
@@ -387,7 +425,7 @@ static void on_accept(evutil_socket_t listener, short what, void *arg)
 	if (why)
 		refuse(s, fd, code, why);
 	else
-		client_new(s, fd, cred.uid);
+		client_new(s, fd, &cred);
 }
 
 /* ---- the socket ---- */

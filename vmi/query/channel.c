@@ -13,7 +13,9 @@
 
 void channel_init(struct channel *c, int fd, size_t max, size_t fds_max)
 {
-	*c = (struct channel){ .fd = fd, .also = -1, .max = max, .fds_max = fds_max };
+	*c = (struct channel){
+		.fd = fd, .also = -1, .also2 = -1, .max = max, .fds_max = fds_max
+	};
 }
 
 void channel_close(struct channel *c)
@@ -23,14 +25,15 @@ void channel_close(struct channel *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	free(c->buf);
-	*c = (struct channel){ .fd = -1, .also = -1 };
+	*c = (struct channel){ .fd = -1, .also = -1, .also2 = -1 };
 }
 
 /* Until the socket is ready for `events`. */
 static int wait_for(struct channel *c, short events, uint64_t deadline_ns)
 {
-	struct pollfd p[2] = { { .fd = c->fd, .events = events },
-			       { .fd = c->also, .events = POLLIN } };
+	struct pollfd p[3] = { { .fd = c->fd, .events = events },
+			       { .fd = c->also, .events = POLLIN },
+			       { .fd = c->also2, .events = POLLIN } };
 	struct timespec now;
 	int64_t left = -1;
 
@@ -42,7 +45,7 @@ static int wait_for(struct channel *c, short events, uint64_t deadline_ns)
 			left = (int64_t)deadline_ns - (now.tv_sec * 1000000000LL + now.tv_nsec);
 			left = left > 0 ? left / 1000000 + 1 : 0;
 		}
-		r = poll(p, 2, left > 60000 ? 60000 : (int)left);
+		r = poll(p, 3, left > 60000 ? 60000 : (int)left);
 		if (r < 0 && errno != EINTR)
 			return -errno;
 		if (r > 0 && p[0].revents)
@@ -207,6 +210,11 @@ int channel_receive(struct channel *c, json_t **out, uint64_t deadline_ns)
 		if (r)
 			return r;
 	}
+}
+
+size_t channel_buffered(const struct channel *c)
+{
+	return c->len;
 }
 
 size_t channel_take_fds(struct channel *c, int *fds, size_t max)

@@ -16,7 +16,7 @@
 
 struct channel {
 	int fd; /* owned */
-	int also; /* another descriptor that ends waiting when it can be read; -1: none */
+	int also, also2; /* others that end waiting when they can be read; -1: none */
 	size_t max; /* bytes of a line to be received */
 	char *buf;
 	size_t len, room, looked; /* bytes in buf; without a line's end up to `looked` */
@@ -36,9 +36,12 @@ int channel_send(struct channel *c, json_t *j, const int *fds, size_t n_fds, uin
 
 /*
  * One object, a new reference. -ETIMEDOUT, -EPIPE (the other end closed), -EPROTO (no line of JSON
- * with an object; too long; unexpected descriptors), -ENOMEM; -EINTR: `also` became readable.
+ * with an object; too long; unexpected descriptors), -ENOMEM; -EINTR: `also` or `also2` became readable.
  */
 int channel_receive(struct channel *c, json_t **out, uint64_t deadline_ns);
+
+/* Bytes that were received, and make no whole line yet or a further one. */
+size_t channel_buffered(const struct channel *c);
 
 /* The descriptors that came so far, to be owned by the caller. Returns how many. */
 size_t channel_take_fds(struct channel *c, int *fds, size_t max);

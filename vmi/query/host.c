@@ -17,6 +17,7 @@
 
 struct host {
 	struct vmi_target *target;
+	const char *socket;
 	struct iho_collector *collector;
 	const struct iho_report *report; /* the collector's */
 	double at_s;
@@ -24,7 +25,8 @@ struct host {
 	struct vmi_error refused;
 };
 
-int host_open(struct host **out, struct vmi_target *target, struct vmi_error *err)
+int host_open(struct host **out, struct vmi_target *target, const char *socket,
+	      struct vmi_error *err)
 {
 	struct host *h = calloc(1, sizeof(*h));
 
@@ -34,6 +36,7 @@ int host_open(struct host **out, struct vmi_target *target, struct vmi_error *er
 		return -ENOMEM;
 	}
 	h->target = target;
+	h->socket = socket;
 	return 0;
 }
 
@@ -86,7 +89,7 @@ static int take_report(struct host *h, struct vmi_error *err)
 static int begin(struct host *h, struct vmi_error *err)
 {
 	const struct timespec first = { .tv_nsec = (long)(FIRST_S * 1e9) };
-	const struct iho_collector_options o = { .mode = IHO_HOST_AUTO };
+	const struct iho_collector_options o = { .mode = IHO_HOST_AUTO, .socket = h->socket };
 	struct iho_error why = {};
 	int r = iho_collector_open(&h->collector, &o, &why);
 

@@ -19,8 +19,12 @@
 
 struct host;
 
-/* The target stays the caller's, and is refreshed here. */
-int host_open(struct host **out, struct vmi_target *target, struct vmi_error *err);
+/*
+ * The target stays the caller's, and is refreshed here. `socket`: of ihod, NULL: the usual one; it
+ * must last as long.
+ */
+int host_open(struct host **out, struct vmi_target *target, const char *socket,
+	      struct vmi_error *err);
 void host_close(struct host *h);
 
 /* A JSON array, a new reference; NULL: a sentence in `err`. */

@@ -7,13 +7,16 @@
 #include <time.h>
 
 #include "ask.h"
+#include "broker.h"
 #include "pack.h"
 #include "shell.h"
 #include "worker.h"
 
 static int open_session(const struct query_options *o, struct session **s)
 {
-	const struct session_options so = { .find = o->find, .limits = vmi_limits_default };
+	const struct session_options so = {
+		.mode = o->mode, .find = o->find, .limits = vmi_limits_default, .socket = o->socket
+	};
 	struct vmi_error err = {};
 
 	if (!session_open(s, &so, &err))
@@ -110,6 +113,8 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && !strcmp(argv[1], WORKER_ARGUMENT))
 		return worker_main();
+	if (argc == 2 && !strcmp(argv[1], BROKER_ARGUMENT))
+		return broker_main();
 	setlocale(LC_ALL, "");
 	setlocale(LC_NUMERIC, "C");
 	r = options_parse(&o, argc, argv);

@@ -18,6 +18,8 @@ enum {
 	OPT_DUMP,
 	OPT_MAP,
 	OPT_QMP,
+	OPT_SOCKET,
+	OPT_STANDALONE,
 	OPT_FORMAT,
 	OPT_ABOUT,
 	OPT_TABLES,
@@ -32,6 +34,8 @@ static const struct option long_options[] = {
 	{ "dump", required_argument, NULL, OPT_DUMP },
 	{ "map", required_argument, NULL, OPT_MAP },
 	{ "qmp", required_argument, NULL, OPT_QMP },
+	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "standalone", no_argument, NULL, OPT_STANDALONE },
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "about", no_argument, NULL, OPT_ABOUT },
 	{ "tables", no_argument, NULL, OPT_TABLES },
@@ -223,6 +227,13 @@ static int take_option(struct query_options *o, int c, char **argv)
 	case OPT_QMP:
 		o->find.qmp = optarg;
 		return 0;
+	case OPT_SOCKET:
+		o->socket = optarg;
+		o->mode = SESSION_DAEMON;
+		return 0;
+	case OPT_STANDALONE:
+		o->standalone = true;
+		return 0;
 	case OPT_FORMAT:
 		if (format_parse(optarg, &o->format))
 			return usage(o, "--format is table, csv, json or lines, not \"%.64s\"",
@@ -289,6 +300,12 @@ int options_parse(struct query_options *o, int argc, char **argv)
 	}
 	if (o->find.vm && o->find.dump)
 		return usage(o, "--vm and --dump exclude each other");
+	if (o->standalone && o->socket)
+		return usage(o, "--socket and --standalone exclude each other");
+	if (o->socket && (o->find.dump || o->find.qmp))
+		return usage(o, "ihod looks at VMs, as it finds them: no --dump, no --qmp");
+	if (o->standalone)
+		o->mode = SESSION_SELF;
 	if (o->find.map && !o->find.dump)
 		return usage(o, "--map says where a raw --dump has what: it needs one");
 	if (o->find.qmp && o->find.dump)
@@ -326,6 +343,8 @@ void options_help(FILE *out)
 	      "  --dump FILE       a dump: ELF core, kdump-compressed, or raw\n"
 	      "  --map MAP         of a raw dump: GPA:BYTES@OFFSET,... with K, M, G\n"
 	      "  --qmp SOCKET      the VM's QMP socket, where its command line does not name it\n"
+	      "  --socket PATH     only through the ihod that listens there\n"
+	      "  --standalone      without ihod, also where it would answer\n"
 	      "  --format FORMAT   table, csv, json, lines\n"
 	      "  --watch SECONDS   repeats the statement\n"
 	      "  --count N         so often, with --watch\n"

@@ -11,6 +11,9 @@ enum query_action { ACT_QUERY, ACT_ABOUT, ACT_HELP, ACT_VERSION, ACT_TABLES };
 struct query_options {
 	enum query_action action;
 	struct vmi_find_options find;
+	enum session_mode mode;
+	bool standalone;
+	const char *socket; /* NULL: the usual one */
 	enum query_format format;
 	bool format_given;
 	double watch_s; /* 0: once */

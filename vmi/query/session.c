@@ -17,6 +17,7 @@
 #include "channel.h"
 #include "host.h"
 #include "stream.h"
+#include "through.h"
 #include "worker.h"
 
 #define SECOND	     1000000000ULL
@@ -32,6 +33,7 @@ struct session {
 	struct host *host;
 	struct channel channel;
 	pid_t worker; /* 0: there is none */
+	struct through *through; /* ihod answers; NULL: our own worker */
 	int cancel; /* an eventfd */
 	json_t *about;
 };
@@ -73,6 +75,12 @@ static void become_worker(const char *program, int fd)
 	_exit(127);
 }
 
+static void listen_for_cancel(struct session *s)
+{
+	s->channel.also = s->cancel;
+	s->channel.also2 = s->o.watch_fd ? s->o.cancel_fd : -1;
+}
+
 static int spawn(struct session *s, struct vmi_error *err)
 {
 	const char *program = s->o.program ? s->o.program : "/proc/self/exe";
@@ -100,7 +108,7 @@ static int spawn(struct session *s, struct vmi_error *err)
 		return -errno;
 	}
 	channel_init(&s->channel, pair[0], WORKER_LINE_BYTES, 0);
-	s->channel.also = s->cancel;
+	listen_for_cancel(s);
 	return 0;
 }
 
@@ -222,9 +230,56 @@ static int open_worker(struct session *s, struct vmi_error *err)
 	return r;
 }
 
+static void add_about(struct session *s, const char *how)
+{
+	json_object_set_new(s->about, "asked_through", json_string(how));
+}
+
+/* 1: not through ihod; `why`: the reason. */
+static int open_through(struct session *s, struct vmi_error *why, struct vmi_error *err)
+{
+	const struct session_options *o = &s->o;
+	json_t *about = NULL;
+	int r;
+
+	if (o->mode == SESSION_SELF || o->find.dump || o->find.qmp)
+		return 1;
+	r = through_open(&s->through, o->socket, o->find.vm, s->cancel, why);
+	if (r) {
+		*err = *why;
+		return o->mode == SESSION_DAEMON ? r : 1;
+	}
+	r = through_about(s->through, &about, err);
+	if (r)
+		return r;
+	s->about = take_about(about);
+	json_decref(about);
+	add_about(s, "ihod");
+	return 0;
+}
+
+/* With a process and a worker of our own. `why` not: what ihod said before. */
+static int open_own(struct session *s, const struct vmi_error *why, struct vmi_error *err)
+{
+	size_t n;
+	int r = vmi_target_find(&s->target, &s->o.find, err);
+
+	if (!r)
+		r = host_open(&s->host, s->target, s->o.socket, err);
+	if (!r)
+		r = open_worker(s, err);
+	if (!r)
+		add_about(s, "a worker of its own");
+	n = strlen(err->text);
+	if (r == -EACCES && why->text[0])
+		snprintf(err->text + n, sizeof(err->text) - n, " (%.250s)", why->text);
+	return r;
+}
+
 int session_open(struct session **out, const struct session_options *o, struct vmi_error *err)
 {
 	struct session *s = calloc(1, sizeof(*s));
+	struct vmi_error why = {};
 	int r;
 
 	*out = NULL;
@@ -240,11 +295,11 @@ int session_open(struct session **out, const struct session_options *o, struct v
 		snprintf(err->text, sizeof(err->text), "eventfd: %s", strerror(errno));
 		goto cleanup;
 	}
-	r = vmi_target_find(&s->target, &o->find, err);
-	if (!r)
-		r = host_open(&s->host, s->target, err);
-	if (!r)
-		r = open_worker(s, err);
+	r = open_through(s, &why, err);
+	if (r > 0) {
+		err->text[0] = 0;
+		r = open_own(s, &why, err);
+	}
 	if (r)
 		goto cleanup;
 	*out = s;
@@ -259,6 +314,7 @@ void session_close(struct session *s)
 {
 	if (!s)
 		return;
+	through_close(s->through);
 	end_worker(s, false, NULL);
 	host_close(s->host);
 	vmi_target_free(s->target);
@@ -266,6 +322,11 @@ void session_close(struct session *s)
 	if (s->cancel >= 0)
 		close(s->cancel);
 	free(s);
+}
+
+int session_pidfd(const struct session *s)
+{
+	return s->target ? s->target->pidfd : -1;
 }
 
 const json_t *session_about(const struct session *s)
@@ -309,7 +370,7 @@ static int tell_cancel(struct session *s, bool *told, uint64_t *deadline)
 	if (*told)
 		return 0;
 	*told = true;
-	s->channel.also = -1;
+	s->channel.also = s->channel.also2 = -1;
 	*deadline = now_ns() + CANCEL_NS;
 	return channel_send(&s->channel, json_pack("{s:b}", "cancel", 1), NULL, 0, *deadline);
 }
@@ -364,6 +425,8 @@ int session_query(struct session *s, const char *sql, const struct vmi_sink *sin
 			 SQL_BYTES_MAX);
 		return -EINVAL;
 	}
+	if (s->through)
+		return through_query(s->through, sql, &s->o.limits, sink, out, err);
 	if (!s->worker)
 		r = open_worker(s, err);
 	if (r)
@@ -386,7 +449,7 @@ int session_query(struct session *s, const char *sql, const struct vmi_sink *sin
 			return err->text[0] ? r : give_up(s, r, "the statement failed", err);
 	}
 	stream_begin(&st, sink, &s->o.limits);
-	s->channel.also = s->cancel;
+	listen_for_cancel(s);
 	r = listen_to(s, &st, out, err);
 	/* Who has enough did not fail, although the statement was cut short. */
 	if (r == -ECANCELED && st.enough)

@@ -2,7 +2,6 @@
 #include "worker.h"
 
 #include <errno.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 
 #include "channel.h"
 #include "sandbox.h"
+#include "sender.h"
 
 #define LOOK_US 50000 /* how often a statement that runs looks for a word from its parent */
 
@@ -20,11 +20,7 @@ struct worker {
 	struct vmi_mem *mem;
 	struct vmi_guest *guest;
 	struct vmi_engine *engine;
-	/* of the statement that runs */
-	json_t *batch;
-	size_t batch_bytes;
-	int sent; /* the first error of sending */
-	bool too_large; /* a row that could not be sent */
+	struct sender sender; /* of the statement that runs */
 };
 
 /* For the signal handler. */
@@ -52,106 +48,7 @@ static void look(bool on)
 
 static int send(struct worker *w, json_t *j)
 {
-	int r = channel_send(&w->channel, j, NULL, 0, 0);
-
-	if (r && !w->sent)
-		w->sent = r;
-	return r;
-}
-
-static int send_failure(struct worker *w, int code, const char *text, const struct vmi_outcome *out)
-{
-	json_t *j = json_pack("{s:{s:i, s:s}}", "failed", "code", code, "text", text);
-
-	/* A sentence of SQLite's quotes the statement, and may cut it within a character. */
-	if (!j) {
-		char clean[sizeof(((struct vmi_error *)0)->text)];
-
-		vmi_presentable(clean, text, strnlen(text, sizeof(clean) - 1));
-		j = json_pack("{s:{s:i, s:s}}", "failed", "code", code, "text", clean);
-	}
-	if (j && out)
-		json_object_set_new(j, "outcome", worker_outcome_to_json(out));
-	return send(w, j);
-}
-
-/* ---- rows ---- */
-
-static int flush(struct worker *w)
-{
-	json_t *rows = w->batch;
-
-	if (!rows)
-		return 0;
-	w->batch = NULL;
-	w->batch_bytes = 0;
-	return send(w, json_pack("{s:o}", "rows", rows));
-}
-
-static json_t *value_json(const struct vmi_value *v)
-{
-	switch (v->kind) {
-	case VMI_V_INT:
-		return json_integer(v->i);
-	case VMI_V_DOUBLE:
-		/* JSON has no infinity; SQLite itself makes NULL of what is no number. */
-		return isfinite(v->d) ? json_real(v->d) : json_null();
-	case VMI_V_TEXT:
-		return json_stringn(v->s, v->n);
-	case VMI_V_NULL:
-		break;
-	}
-	return json_null();
-}
-
-/* As JSON, at the most: a newline, a quote and a backslash take two. */
-static size_t row_bytes(const struct vmi_value *v, size_t n)
-{
-	size_t bytes = 64;
-
-	for (size_t i = 0; i < n; i++)
-		bytes += v[i].kind == VMI_V_TEXT ? 2 * v[i].n + 4 : 32;
-	return bytes;
-}
-
-static int on_columns(void *arg, const char *const *names, size_t n)
-{
-	struct worker *w = arg;
-	json_t *a = json_array();
-
-	for (size_t i = 0; i < n; i++) {
-		size_t len = strnlen(names[i], 1000);
-		char clean[1001];
-
-		vmi_presentable(clean, names[i], len);
-		json_array_append_new(a, json_string(clean));
-	}
-	return send(w, json_pack("{s:o}", "columns", a));
-}
-
-static int on_row(void *arg, const struct vmi_value *v, size_t n)
-{
-	struct worker *w = arg;
-	size_t bytes = row_bytes(v, n);
-	json_t *row;
-
-	if (bytes > WORKER_LINE_BYTES - WORKER_BATCH_BYTES - 1024) {
-		w->too_large = true;
-		return -E2BIG;
-	}
-	row = json_array();
-	for (size_t i = 0; i < n; i++) {
-		if (json_array_append_new(row, value_json(&v[i]))) {
-			json_decref(row);
-			return -ENOMEM;
-		}
-	}
-	if (!w->batch)
-		w->batch = json_array();
-	if (!w->batch || json_array_append_new(w->batch, row))
-		return -ENOMEM;
-	w->batch_bytes += bytes;
-	return w->batch_bytes >= WORKER_BATCH_BYTES ? flush(w) : 0;
+	return channel_send(&w->channel, j, NULL, 0, 0);
 }
 
 /* ---- what the host knows ---- */
@@ -289,13 +186,12 @@ static int on_open(struct worker *w, const json_t *request)
 	if (w->target)
 		return -EPROTO;
 	r = open_target(w, request, &err);
-	return r ? send_failure(w, r, err.text, NULL)
+	return r ? sender_failure(&w->channel, r, err.text, NULL)
 		 : send(w, json_pack("{s:o}", "opened", about_json(w)));
 }
 
 static int on_query(struct worker *w, const char *sql)
 {
-	const struct vmi_sink sink = { .columns = on_columns, .row = on_row, .arg = w };
 	struct vmi_outcome out;
 	struct vmi_error err = {};
 	int r;
@@ -305,19 +201,14 @@ static int on_query(struct worker *w, const char *sql)
 	/* A mapping outlives the VMM: what it would show is a guest that is no more. */
 	r = vmi_target_alive(w->target, &err);
 	if (r)
-		return send_failure(w, r, err.text, NULL);
-	w->sent = 0;
-	w->too_large = false;
+		return sender_failure(&w->channel, r, err.text, NULL);
+	sender_begin(&w->sender, &w->channel, WORKER_LINE_BYTES);
 	look(true);
-	r = vmi_engine_query(w->engine, sql, &sink, &out, &err);
+	r = vmi_engine_query(w->engine, sql, &w->sender.sink, &out, &err);
 	look(false);
-	if (flush(w) || w->sent)
-		return w->sent;
-	if (w->too_large) {
-		out.cut = true;
-		snprintf(out.why, sizeof(out.why), "the result was cut: a row is too large");
-	}
-	return r ? send_failure(w, r, err.text, &out)
+	if (sender_end(&w->sender, &out))
+		return w->sender.sent;
+	return r ? sender_failure(&w->channel, r, err.text, &out)
 		 : send(w, json_pack("{s:o}", "done", worker_outcome_to_json(&out)));
 }
 
@@ -355,7 +246,7 @@ int worker_main(void)
 	signal(SIGQUIT, SIG_IGN);
 	r = sandbox_enter(WORKER_FD, &err);
 	if (r) {
-		send_failure(&w, r, err.text, NULL);
+		sender_failure(&w.channel, r, err.text, NULL);
 		return 1;
 	}
 	r = serve(&w);
