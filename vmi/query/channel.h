@@ -36,7 +36,8 @@ int channel_send(struct channel *c, json_t *j, const int *fds, size_t n_fds, uin
 
 /*
  * One object, a new reference. -ETIMEDOUT, -EPIPE (the other end closed), -EPROTO (no line of JSON
- * with an object; too long; unexpected descriptors), -ENOMEM; -EINTR: `also` or `also2` became readable.
+ * with an object; too long; unexpected descriptors), -ENOMEM; -EINTR: `also` or `also2` became
+ * readable.
  */
 int channel_receive(struct channel *c, json_t **out, uint64_t deadline_ns);
 
