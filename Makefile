@@ -250,7 +250,7 @@ $(B)/libiho.a: $(LIB_OBJ)
 $(B)/userspace/top/batch.o: userspace/top/iho-top.schema.json
 
 # Asking statements of a guest, for programs that are not iho-query.
-$(B)/libquery.a: $(call obj,$(addprefix vmi/query/,session.c host.c channel.c stream.c worker_json.c))
+$(B)/libquery.a: $(call obj,$(addprefix vmi/query/,session.c host.c channel.c stream.c through.c worker_json.c))
 	$(call say,AR)
 	@rm -f $@
 	@ar rcs $@ $^
