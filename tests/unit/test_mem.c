@@ -267,6 +267,32 @@ static void survives_a_shrinking_file(void **state)
 	}
 }
 
+/* A dump's headers promise more than any address space holds: nothing is spent on what is not
+ * there. */
+static void believes_the_file(void **state)
+{
+	int fd = make_file(2 * PAGE);
+	struct vmi_region r[] = {
+		{ .gpa = 0, .bytes = 1ULL << 51, .backing = VMI_BACKING_MAP, .fd = fd },
+		{ .gpa = 1ULL << 51, .bytes = PAGE, .backing = VMI_BACKING_MAP, .fd = fd },
+	};
+	unsigned char buf[PAGE];
+	struct vmi_mem *m;
+
+	r[1].offset = 64 * PAGE; /* all of it behind the end */
+	assert_int_equal(vmi_mem_open(&m, r, 2, NULL, NULL), 0);
+	assert_int_equal(vmi_mem_bytes(m), (1ULL << 51) + PAGE);
+	assert_int_equal(vmi_mem_read(m, PAGE, buf, PAGE), 0);
+	assert_bytes(buf, PAGE, PAGE);
+	assert_int_equal(vmi_mem_read(m, 2 * PAGE - 4, buf, 8), -EIO);
+	assert_int_equal(vmi_mem_read(m, 2 * PAGE, buf, 8), -EIO);
+	assert_int_equal(vmi_mem_read(m, (1ULL << 51) - 8, buf, 16), -EIO);
+	assert_int_equal(vmi_mem_read(m, 1ULL << 51, buf, 8), -EIO);
+	assert_int_equal(vmi_mem_read(m, (1ULL << 51) + PAGE, buf, 8), -EFAULT);
+	vmi_mem_close(m);
+	close(fd);
+}
+
 static long allocated_pages(int fd)
 {
 	struct stat st;
@@ -488,6 +514,7 @@ int main(void)
 		cmocka_unit_test(refuses_too_many),
 		cmocka_unit_test(leaves_other_faults_alone),
 		cmocka_unit_test(survives_a_shrinking_file),
+		cmocka_unit_test(believes_the_file),
 		cmocka_unit_test(fills_no_holes),
 		cmocka_unit_test(survives_the_end_of_the_process),
 		cmocka_unit_test(fills_no_huge_holes),

@@ -29,7 +29,7 @@
 
 struct mapping {
 	const char *base; /* NULL = nothing is mapped */
-	size_t len;
+	size_t len; /* what the file has of the region */
 	uint64_t offset; /* in the file, of base */
 	uint64_t at; /* of the region's first byte, from base */
 	bool seeks; /* SEEK_DATA finds holes in this file */
@@ -203,6 +203,19 @@ static uint64_t page_size_of(int fd)
 	return PAGE;
 }
 
+/* As much of `len` bytes as the file has: headers can promise any number of them. */
+static uint64_t within_file(int fd, uint64_t offset, uint64_t len, uint64_t page)
+{
+	struct stat st;
+	uint64_t left;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return len;
+	left = (uint64_t)st.st_size > offset ? (uint64_t)st.st_size - offset : 0;
+	left = (left + page - 1) & ~(page - 1);
+	return left < len ? left : len;
+}
+
 static int map(const struct vmi_region *r, struct mapping *out)
 {
 	uint64_t page = page_size_of(r->fd), before, len;
@@ -210,6 +223,9 @@ static int map(const struct vmi_region *r, struct mapping *out)
 
 	before = r->offset & (page - 1);
 	len = (r->bytes + before + page - 1) & ~(page - 1);
+	len = within_file(r->fd, r->offset - before, len, page);
+	if (!len)
+		return 0;
 	p = mmap(NULL, len, PROT_READ, MAP_SHARED, r->fd, (off_t)(r->offset - before));
 	if (p == MAP_FAILED)
 		return -errno;
@@ -363,6 +379,8 @@ static int read_unsure(struct mapping *map, int fd, uint64_t at, char *buf, size
 static int read_mapped(struct mapping *map, int fd, uint64_t at, char *buf, size_t len)
 {
 	at += map->at;
+	if (at >= map->len || len > map->len - at)
+		return -EIO;
 	if (all_present(map, at, len))
 		return copy(buf, map->base + at, len);
 	while (len) {
