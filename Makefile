@@ -328,8 +328,11 @@ build/fuzz/%: tests/fuzz/%.c $(FUZZ_DEPS) build/iho.skel.h build/layout.h build/
 		$(call page,build) $(EXP_ASM) $(EXP_LIBS) $(FUZZ_LIBS) -o $@
 
 # The targets of vmi/ share what is compiled for them.
+build/fuzz/fuzz_vmi_symbols: FUZZ_LIBS := -lcmocka
 VMI_FUZZ_BIN := $(filter build/fuzz/fuzz_vmi%,$(FUZZ_BIN))
-VMI_FUZZ_OBJ := $(patsubst %,build/fuzz/obj/%.o,$(basename $(VMI_SRC) $(FAKE_SRC) $(LIB_SRC)) $(FAKE_ASM))
+VMI_FUZZ_SRC := $(VMI_SRC) $(FAKE_SRC) $(LIB_SRC) \
+	$(addprefix vmi/query/,channel.c stream.c worker.c sandbox.c)
+VMI_FUZZ_OBJ := $(patsubst %,build/fuzz/obj/%.o,$(basename $(VMI_FUZZ_SRC)) $(FAKE_ASM))
 fuzz_cc = $(CLANG) $(filter-out -O2,$(ALL_CFLAGS)) $(VMI_CFLAGS) -O1 -fsanitize=$(1),address,undefined \
 	-fno-sanitize-recover=undefined -Wno-missing-prototypes -Wno-missing-field-initializers
 
@@ -354,7 +357,7 @@ build/fuzz/libvmi.a: $(VMI_FUZZ_OBJ)
 
 $(VMI_FUZZ_BIN): build/fuzz/%: tests/fuzz/%.c build/fuzz/libvmi.a
 	$(call say,FUZZ)
-	@$(call fuzz_cc,fuzzer) $< build/fuzz/libvmi.a $(VMI_LIBS) $(LIB_LIBS) -o $@
+	@$(call fuzz_cc,fuzzer) $< build/fuzz/libvmi.a $(QUERY_LIBS) $(FUZZ_LIBS) -o $@
 
 $(B)/bench/%: tests/bench/%.c $(B)/libiho.a
 	$(call say,CC)
