@@ -31,9 +31,9 @@ LIB_LIBS := -ltraceevent -lbpf -lelf -lz -ljansson -lm $(SANLIBS)
 TOP_LIBS := $(LIB_LIBS) -lncursesw -ltinfo
 IHOD_LIBS := $(LIB_LIBS) -levent_core -lsystemd -lcap-ng -lseccomp
 EXP_LIBS := $(LIB_LIBS) -lmicrohttpd -lgnutls -lyaml -lcrypt
-QUERY_LIBS = $(VMI_LIBS) $(LIB_LIBS) -ledit -lseccomp -lcap-ng
+QUERY_LIBS = $(VMI_LIBS) $(LIB_LIBS) -ledit -lseccomp -lcap-ng -llzma -lzstd
 VMI_LIBS := -lsqlite3 -lpcre2-8 -lnettle -lkdumpfile -ljansson $(SANLIBS)
-QUERY_LIBS := $(VMI_LIBS) $(LIB_LIBS) -ledit -lseccomp -lcap-ng
+QUERY_LIBS := $(VMI_LIBS) $(LIB_LIBS) -ledit -lseccomp -lcap-ng -llzma -lzstd
 
 LIB_SRC := $(wildcard userspace/lib/*.c)
 TOP_SRC := $(wildcard userspace/top/*.c)

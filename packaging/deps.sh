@@ -9,7 +9,8 @@ build='make gcc libc6-dev pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
 	libncurses-dev libjansson-dev libtraceevent-dev linux-libc-dev
 	libevent-dev libsystemd-dev libcap-ng-dev libseccomp-dev
 	libmicrohttpd-dev libgnutls28-dev libyaml-dev libcrypt-dev libvirt-dev
-	libsqlite3-dev libkdumpfile-dev libedit-dev libpcre2-dev nettle-dev'
+	libsqlite3-dev libkdumpfile-dev libedit-dev libpcre2-dev nettle-dev
+	liblzma-dev libzstd-dev'
 # check: unit tests, TAP runner, terminal driver, schema validation, analysers, man page checks; what
 # the lab is built with, and the tools that it compares with; the browser that the live page is tested in;
 # last, what the Debian packages are built and judged with.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# iho-query's short forms net and strings, and packs, on a dump of one guest whose own words are known.
+# iho-query's short forms net and strings, packs and references, on a dump of one guest whose own words are known.
 . "$(dirname "$0")/../tap.sh"
 . tests/vmi/guest/guest.sh
 need_root
@@ -123,4 +123,40 @@ is "$($Q --pack "$TMP/other.conf" --once 2>/dev/null)" "" "nor one for another p
 echo '{"queries": [' >"$TMP/other.conf"
 is "$($Q --pack "$TMP/other.conf" --once >/dev/null 2>&1; echo $?)" 1 "a file that is none is refused"
 is "$($Q --once 2>/dev/null; echo $?)" 2 "--once needs a pack"
+
+# a reference: a clean kernel is as it was built; one byte of a function is found
+image() { echo "$GUEST_LAB/$1/bzImage"; }
+changed() { $Q --reference "$(image $kernel)" --format json 'SELECT section, changed_pages FROM kernel_text WHERE basis = "reference"' |
+	jq -r '.[] | "\(.section) \(.changed_pages)"'; }
+built() { $Q --reference "$(image $kernel)" --format json "SELECT verdict, subject FROM integrity WHERE evidence LIKE '%built%'" |
+	jq -r '.[] | "\(.verdict) \(.subject)"'; }
+is "$(changed)" "kernel .text 0
+kernel .rodata 0" "a clean kernel is equal to its vmlinuz"
+is "$(built)" "ok kernel .text
+ok kernel .rodata" "integrity says so"
+like "$($Q --reference "$(image 6.1)" 'SELECT 1' 2>&1)" 'is another kernel: its build id is' "another kernel is refused"
+head -c 1000000 "$(image $kernel)" >"$TMP/cut"
+like "$($Q --reference "$TMP/cut" 'SELECT 1' 2>&1)" '^iho-query: the reference: ' "so is one that is not whole"
+address() { $Q --format json "SELECT address FROM kernel_symbols WHERE name = '$1' LIMIT 1" | jq -r '.[0].address'; }
+text=$(awk '/Kernel code/ { split($1, a, "-"); print a[1] }' "$S/truth/iomem")
+python3 - "$S/dump.elf" "$text" "$(address _text)" "$(address commit_creds)" <<'END'
+import struct, sys
+gpa = int(sys.argv[2], 16) + int(sys.argv[4], 16) - int(sys.argv[3], 16) + 32
+with open(sys.argv[1], "r+b") as f:
+    head = f.read(64)
+    at, n = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<H", head, 56)[0]
+    f.seek(at)
+    for kind, _, offset, _, base, size, _, _ in struct.iter_unpack("<IIQQQQQQ", f.read(56 * n)):
+        if kind == 1 and base <= gpa < base + size:
+            f.seek(offset + gpa - base)
+            byte = f.read(1)[0]
+            f.seek(-1, 1)
+            f.write(bytes([byte ^ 1]))
+            sys.exit(0)
+sys.exit("not in the dump")
+END
+ok $? "a byte of commit_creds is changed"
+is "$(changed)" "kernel .text 1
+kernel .rodata 0" "one page differs"
+like "$(built)" '^bad commit_creds' "integrity names the function"
 done_testing

@@ -14,9 +14,12 @@
 
 static int open_session(const struct query_options *o, struct session **s)
 {
-	const struct session_options so = {
-		.mode = o->mode, .find = o->find, .limits = vmi_limits_default, .socket = o->socket
-	};
+	/* A file of this user's is no business of ihod's. */
+	const struct session_options so = { .mode = o->reference ? SESSION_SELF : o->mode,
+					    .find = o->find,
+					    .limits = vmi_limits_default,
+					    .reference = o->reference,
+					    .socket = o->socket };
 	struct vmi_error err = {};
 
 	if (!session_open(s, &so, &err))

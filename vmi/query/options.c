@@ -27,6 +27,7 @@ enum {
 	OPT_COUNT,
 	OPT_PACK,
 	OPT_ONCE,
+	OPT_REFERENCE,
 };
 
 static const struct option long_options[] = {
@@ -43,6 +44,7 @@ static const struct option long_options[] = {
 	{ "count", required_argument, NULL, OPT_COUNT },
 	{ "pack", required_argument, NULL, OPT_PACK },
 	{ "once", no_argument, NULL, OPT_ONCE },
+	{ "reference", required_argument, NULL, OPT_REFERENCE },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
@@ -259,6 +261,9 @@ static int take_option(struct query_options *o, int c, char **argv)
 	case OPT_PACK:
 		o->pack = optarg;
 		return 0;
+	case OPT_REFERENCE:
+		o->reference = optarg;
+		return 0;
 	case OPT_ONCE:
 		o->once = true;
 		return 0;
@@ -315,6 +320,8 @@ int options_parse(struct query_options *o, int argc, char **argv)
 		return r;
 	if (o->pack && (o->sql || o->watch_s))
 		return usage(o, "--pack has statements and intervals of its own");
+	if (o->reference && o->mode == SESSION_DAEMON)
+		return usage(o, "--reference is a file of yours: ihod does not read it");
 	if (o->once && !o->pack)
 		return usage(o, "--once goes with --pack");
 	if (o->watch_s && !o->sql && o->action == ACT_QUERY)
@@ -348,6 +355,7 @@ void options_help(FILE *out)
 	      "  --format FORMAT   table, csv, json, lines\n"
 	      "  --watch SECONDS   repeats the statement\n"
 	      "  --count N         so often, with --watch\n"
+	      "  --reference FILE  vmlinuz of the guest's kernel, to compare its text with\n"
 	      "  --pack FILE       runs an osquery pack, and tells what changed, as JSON lines\n"
 	      "  --once            its queries once only\n"
 	      "  --about           what was found in the guest, and how\n"

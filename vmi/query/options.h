@@ -18,6 +18,7 @@ struct query_options {
 	bool format_given;
 	double watch_s; /* 0: once */
 	unsigned long count; /* of --watch; 0: endless */
+	const char *reference; /* a file; NULL: none */
 	const char *pack; /* a file; NULL: none */
 	bool once; /* its queries */
 	char *sql; /* owned; NULL: none was given */

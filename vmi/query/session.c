@@ -34,6 +34,7 @@ struct session {
 	struct channel channel;
 	pid_t worker; /* 0: there is none */
 	struct through *through; /* ihod answers; NULL: our own worker */
+	int reference; /* a file; -1: none */
 	int cancel; /* an eventfd */
 	json_t *about;
 };
@@ -198,14 +199,21 @@ static int open_worker(struct session *s, struct vmi_error *err)
 	const char *why = "the guest cannot be looked into";
 	uint64_t deadline = now_ns() + OPEN_NS;
 	json_t *answer = NULL, *about;
-	int r = spawn(s, err);
+	int fds[CHANNEL_FDS_MAX], r = spawn(s, err);
+	size_t n = s->target->n_fds;
 
 	if (r)
 		return r;
+	if (n + 1 > CHANNEL_FDS_MAX)
+		return give_up(s, -E2BIG, why, err);
+	memcpy(fds, s->target->fds, n * sizeof(*fds));
+	if (s->reference >= 0)
+		fds[n++] = s->reference;
 	r = channel_send(&s->channel,
-			 json_pack("{s:o, s:o}", "open", vmi_target_to_json(s->target), "limits",
-				   worker_limits_to_json(&s->o.limits)),
-			 s->target->fds, s->target->n_fds, deadline);
+			 json_pack("{s:o, s:o, s:b}", "open", vmi_target_to_json(s->target),
+				   "limits", worker_limits_to_json(&s->o.limits), "reference",
+				   s->reference >= 0),
+			 fds, n, deadline);
 	if (!r)
 		r = channel_receive(&s->channel, &answer, deadline);
 	if (r == -EINTR) {
@@ -289,11 +297,21 @@ int session_open(struct session **out, const struct session_options *o, struct v
 	}
 	s->o = *o;
 	channel_init(&s->channel, -1, 0, 0);
+	s->reference = -1;
 	s->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->cancel < 0) {
 		r = -errno;
 		snprintf(err->text, sizeof(err->text), "eventfd: %s", strerror(errno));
 		goto cleanup;
+	}
+	if (o->reference) {
+		s->reference = open(o->reference, O_RDONLY | O_CLOEXEC);
+		if (s->reference < 0) {
+			r = -errno;
+			snprintf(err->text, sizeof(err->text), "the reference %.200s: %s",
+				 o->reference, strerror(errno));
+			goto cleanup;
+		}
 	}
 	r = open_through(s, &why, err);
 	if (r > 0) {
@@ -319,6 +337,8 @@ void session_close(struct session *s)
 	host_close(s->host);
 	vmi_target_free(s->target);
 	json_decref(s->about);
+	if (s->reference >= 0)
+		close(s->reference);
 	if (s->cancel >= 0)
 		close(s->cancel);
 	free(s);

@@ -21,6 +21,7 @@ struct session_options {
 	enum session_mode mode; /* of a VM; a dump is always our own business */
 	struct vmi_find_options find;
 	struct vmi_limits limits;
+	const char *reference; /* file of the kernel as it was built; NULL: none */
 	const char *program; /* whose WORKER_ARGUMENT makes a worker; NULL: this one */
 	const char *socket; /* of ihod, for what the host knows; NULL: the usual one */
 	bool watch_fd; /* `cancel_fd` also ends a statement, when it can be read */

@@ -9,6 +9,7 @@
 #include <sys/time.h>
 
 #include "channel.h"
+#include "reference_file.h"
 #include "sandbox.h"
 #include "sender.h"
 
@@ -20,6 +21,8 @@ struct worker {
 	struct vmi_mem *mem;
 	struct vmi_guest *guest;
 	struct vmi_engine *engine;
+	struct vmi_reference *reference;
+	void *image; /* of the reference */
 	struct sender sender; /* of the statement that runs */
 };
 
@@ -164,15 +167,21 @@ static int open_target(struct worker *w, const json_t *request, struct vmi_error
 					.host_arg = w };
 	int fds[CHANNEL_FDS_MAX];
 	size_t n = channel_take_fds(&w->channel, fds, CHANNEL_FDS_MAX);
-	int r;
+	int r, reference = -1;
 
 	snprintf(err->text, sizeof(err->text), "out of memory");
+	if (json_is_true(json_object_get(request, "reference")) && n)
+		reference = fds[--n];
 	worker_limits_from_json(&o.limits, json_object_get(request, "limits"));
 	r = vmi_target_from_json(&w->target, json_object_get(request, "open"), fds, n, err);
 	if (!r)
 		r = vmi_target_open(w->target, &w->mem, err);
 	if (!r)
 		r = vmi_guest_open(&w->guest, w->target, w->mem, err);
+	if (!r && reference >= 0)
+		r = reference_load(&w->reference, &w->image, reference, w->guest, err);
+	if (!r)
+		w->guest->reference = w->reference;
 	if (!r)
 		r = vmi_engine_open(&w->engine, w->guest, &o, err);
 	return r;
@@ -252,6 +261,8 @@ int worker_main(void)
 	r = serve(&w);
 	vmi_engine_close(w.engine);
 	vmi_guest_close(w.guest);
+	vmi_reference_close(w.reference);
+	free(w.image);
 	vmi_mem_close(w.mem);
 	vmi_target_free(w.target);
 	channel_close(&w.channel);

@@ -7,7 +7,7 @@
  *
  *	parent -> worker			worker -> parent
  *	{"open": TARGET, "limits": {...}}	{"opened": ABOUT} or {"failed": {"code", "text"}}
- *	   with the target's descriptors
+ *	   with the target's descriptors; "reference": true: and behind them, the reference's
  *	{"query": SQL}				{"columns": [...]}, {"rows": [[...], ...]}..., then
  *						{"done": OUTCOME} or
  *						{"failed": {"code", "text"}, "outcome": OUTCOME}
