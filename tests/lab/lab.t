@@ -13,7 +13,7 @@ counted='features daemon exact-1000 exact-20000 perf masked'
 timed='bill attach'
 # the longest first
 trials=("intel 6.12 $counted" "intel 6.12 deadline $timed linux" "amd 6.12 $counted $timed cost"
-	"amd 6.1 $counted $timed" "amd 6.12 linux" "amd 6.1 linux" "amd 6.12 memslots" "amd 6.1 memslots")
+	"amd 6.1 $counted $timed" "amd 6.12 linux" "amd 6.1 linux" "amd 6.12 memslots tenant" "amd 6.1 memslots")
 [ $# = 0 ] || trials=("$@")
 
 at_once=0

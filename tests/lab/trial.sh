@@ -97,6 +97,6 @@ under_tcg() {
 }
 
 case "$venue $*" in
-'amd linux' | 'amd memslots' | 'amd tenant' | 'amd record') under_tcg "$@" ;;
+'amd linux' | 'amd memslots' | 'amd memslots tenant' | 'amd tenant' | 'amd record') under_tcg "$@" ;;
 *) trial "$@" ;;
 esac

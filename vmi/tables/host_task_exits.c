@@ -18,6 +18,7 @@
 #include "vcpus.h"
 
 #define SAMPLES	  40
+#define SPARE_NS  1000000000 /* of the walk's time, left for making rows */
 #define MAX_VCPUS 4096
 #define MAX_KINDS 128 /* reasons of a vCPU */
 
@@ -298,7 +299,7 @@ static void bill_vcpu(struct scan *s, struct vcpu *v)
 	}
 	v->last = is;
 	v->last_before = v->before;
-	v->counts_switches = counted;
+	v->counts_switches = v->counts_switches || counted;
 }
 
 /* ---- rows ---- */
@@ -401,7 +402,9 @@ static int window(struct scan *s)
 	}
 	if (!err)
 		count_alike(s);
-	while (!err && s->samples < SAMPLES && s->w->stop == VMI_STOP_NONE && !vmi_step(s->w)) {
+	/* Starting to count may take long, on a slow host: better fewer samples than no rows. */
+	while (!err && s->samples < SAMPLES && now_ns() + SPARE_NS < s->w->deadline_ns &&
+	       s->w->stop == VMI_STOP_NONE && !vmi_step(s->w)) {
 		json_t *pause;
 
 		err = sample(s);
@@ -425,6 +428,8 @@ static int rows(struct vmi_rows *r)
 		return vmi_rows_error(r, "task_exits: the task that runs on a CPU is not found");
 	s.switches = f[RQ_SWITCHES];
 	err = window(&s);
+	if (!err && !s.samples)
+		err = vmi_rows_error(r, "task_exits: no time was left for samples");
 	if (!err)
 		all_rows(&s);
 	for (size_t i = 0; s.v && i < s.n; i++) {

@@ -10,6 +10,9 @@ if ! poll 120 has console '^tenant: tasks'; then
 	kill $tenant
 	return 1
 fi
+# programs are loaded slowly here: once, before a statement waits for them
+daemon_start tasks
+ok $? "ihod answers"
 # the worker has no environment that would tell where its libraries are
 ln -s /lib/iho/* /lib/
 IO=io
@@ -32,6 +35,7 @@ ok $? "iho-top --tenant"
 cat top.json top.err | tr '{' '\n' | grep -E '"certain_share"|error' | head -n 12
 tr '{' '\n' <top.json | grep '"certain_share"' | head -n 1 | grep -q "\"dd\".*\"$IO\""
 ok $? "its first task is dd, and dd's top reason $IO"
+daemon_end
 kill $tenant
 wait $tenant
 true
