@@ -245,7 +245,8 @@ see "the tenant's work is on the overview" '^1 VM  3 vCPUs|^ 1 VM  3 vCPUs' '^li
 # the screens
 for k in '2:^REASON' '3:^ *vCPU +TID' '4:^WHAT' '5:^Looked at' '1:^VM +' 'e:^REASON' 'o:^VM +' 'v:^ *vCPU +TID' \
 	'F1:^ Help' 'Escape:^ *vCPU +TID' 'h:^ Help' 'Escape:^ *vCPU +TID' '?:^ Help' 'Escape:^ *vCPU +TID' 'F2:^ Setup' \
-	'Escape:^ *vCPU +TID' 'Tab:^WHAT' 'Tab:^Looked at' 'Tab:^VM +' 'Tab:^REASON' 'BTab:^VM +' 'BTab:^Looked at'; do
+	'Escape:^ *vCPU +TID' 'Tab:^WHAT' 'Tab:^Looked at' 'Tab:^ +PID +TID +TASK' \
+	'Tab:^VM +' 'Tab:^REASON' 'BTab:^VM +' 'BTab:^ +PID +TID +TASK'; do
 	key "${k%%:*}"
 	see "${k%%:*}: ${k#*:}" "${k#*:}" '^F1Help'
 done
