@@ -187,7 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
 	p.fd = pair[0];
 	setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes));
-	assert(!client_new(&s, pair[1], 0));
+	assert(!client_new(&s, pair[1], &(struct ucred){}));
 	while (size && open) {
 		const uint8_t *pause = memchr(data, PAUSE, size);
 		size_t n = pause ? (size_t)(pause - data) : size;
