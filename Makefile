@@ -169,7 +169,7 @@ help:
 	@echo 'make check            install what the tests need, build, run all tests'
 	@echo 'make check-unit       only the unit tests;  make check-host  only the tests on this kernel'
 	@echo 'make lint             cppcheck, man page, repository rules'
-	@echo 'make check-vmi        introspection against guests with kernels from 6.1 to the newest'
+	@echo 'make check-vmi        introspection against guests with kernels from 5.10 to the newest'
 	@echo 'make lab              build the emulated hypervisors, AMD and Intel, into ~/.cache/iho'
 	@echo 'make check-lab        the collector on real SVM and VMX in them (part of make check)'
 	@echo 'make lab-shell [VENUE=amd|intel]   a shell in one'

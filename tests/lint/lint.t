@@ -23,7 +23,7 @@ is "$have" "$listed" "a program for every listed tracepoint, and none beside"
 if command -v cppcheck >/dev/null; then
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=unknownMacro -D_GNU_SOURCE -Iuserspace/lib \
-		userspace vmi tests/unit >"$TMP/cppcheck" 2>&1
+		--include=tests/lint/cppcheck.h userspace vmi tests/unit >"$TMP/cppcheck" 2>&1
 	ok $? "cppcheck" || diag "$(head -20 "$TMP/cppcheck")"
 else
 	skip "no cppcheck" cppcheck
