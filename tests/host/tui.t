@@ -447,8 +447,8 @@ ended "50x10" 0
 through() {
 	local k
 	: >"$D/all"
-	for k in '1:^VM ' '2:^REASON' '3:^ *vCPU' '4:^WHAT' '5:^Looked at' 'h:^ Help' 'End:Columns: Interlopers' 'S:^ Setup'; do
-		[ "$T$k" != "vt100End:Columns: Interlopers" ] || continue # it has no such key
+	for k in '1:^VM ' '2:^REASON' '3:^ *vCPU' '4:^WHAT' '5:^Looked at' 'h:^ Help' 'End:Columns: Tenant' 'S:^ Setup'; do
+		[ "$T$k" != "vt100End:Columns: Tenant" ] || continue # it has no such key
 		key "${k%%:*}"
 		look "${k#*:}" || return 1
 		tm capture-pane -p -e -t "$T" >>"$D/all"
