@@ -77,7 +77,7 @@ MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
-.PHONY: all run demo check check-unit check-host check-lab check-vmi bench fuzz install uninstall clean help \
+.PHONY: all run demo check check-unit check-host check-lab check-vmi check-oracle bench fuzz install uninstall clean help \
 	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers manual \
 	bench-fleet bench-vmi dashboards-demo
 
@@ -112,6 +112,10 @@ check-host: deps-check
 # Introspection, of guests that QEMU's TCG runs: see tests/vmi/README.md.
 check-vmi: deps-check
 	@tests/check.sh vmi
+
+# Tables beside drgn and crash, on one dump; a download of 860 MB: see tests/vmi/README.md.
+check-oracle: deps-check programs
+	@prove tests/vmi/oracle/check.t
 
 lint: deps-check
 	@tests/check.sh lint

@@ -1,0 +1,174 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Compares tables of a dump with what drgn or crash finds in the same dump.
+
+compare.py TABLE DUMP VMLINUX QUERY... [--spoil]
+
+QUERY is a command that takes a statement and prints a JSON array. Rows must be equal, as many times
+as they occur. --spoil drops one row of the oracle's: there must then be a difference. Exit status 0:
+equal, 1: not, or the oracle failed, 2: no rows to compare.
+"""
+import collections
+import json
+import re
+import subprocess
+import sys
+
+import drgn
+from drgn.helpers.linux import (for_each_file, for_each_mount, for_each_task,
+                                get_printk_records, list_for_each_entry, mount_fstype,
+                                task_state_to_char)
+
+TEXT = 0xffffffff80000000  # __START_KERNEL_map (arch/x86/include/asm/page_64_types.h)
+TEXT_BYTES = 1 << 30
+PF_WQ_WORKER = 0x20
+PF_KTHREAD = 0x00200000
+
+
+def program(dump, vmlinux):
+    """drgn 0.0.22 reads the kernel's top page table by its virtual address, which a dump without
+    virtual addresses does not have: the kernel's image is where VMCOREINFO says."""
+    with open(dump, 'rb') as f:
+        note = re.search(rb'NUMBER\(phys_base\)=(-?\d+)', f.read(1 << 20))
+    if not note:
+        sys.exit('no VMCOREINFO in the dump')
+    base = int(note[1])
+    p = drgn.Program()
+    p.set_core_dump(dump)
+    p.add_memory_segment(TEXT, TEXT_BYTES,
+                         lambda at, n, offset, physical: p.read(at - TEXT + base, n, True))
+    p.load_debug_info([vmlinux])
+    return p
+
+
+def text(raw):
+    return ''.join(c if c in '\t\n' or c.isprintable() else '?'
+                   for c in raw.decode('utf-8', 'replace').replace('\ufffd', '?'))
+
+
+def tasks(p):
+    return [t for t in for_each_task(p) if t.pid.value_()]
+
+
+def leaders(p):
+    return [t for t in tasks(p) if t.pid.value_() == t.tgid.value_()]
+
+
+def name(t):
+    """As proc_task_name() has it: a worker's says what it works on (wq_worker_comm() of
+    kernel/workqueue.c), a kernel thread's may be longer than comm (get_kthread_comm())."""
+    comm, flags = t.comm.string_(), t.flags.value_()
+    if not flags & PF_KTHREAD:
+        return text(comm)
+    kthread = drgn.cast('struct kthread *', t.worker_private)
+    if flags & PF_WQ_WORKER:
+        worker = drgn.cast('struct worker *', kthread.data)
+        desc = worker.desc.string_()
+        if worker.pool and desc:
+            comm += (b'+' if worker.current_work else b'-') + desc
+    elif kthread and kthread.full_name:
+        comm = kthread.full_name.string_()
+    return text(comm)
+
+
+def processes(p):
+    for t in leaders(p):
+        cred = t.real_cred
+        yield (t.pid.value_(), t.real_parent.tgid.value_(), name(t),
+               task_state_to_char(t), cred.uid.val.value_(), cred.gid.val.value_(),
+               cred.euid.val.value_(), f'0x{t.value_():016x}')
+
+
+def threads(p):
+    for t in tasks(p):
+        yield (t.pid.value_(), t.tgid.value_(), name(t), task_state_to_char(t),
+               f'0x{t.flags.value_():08x}', f'0x{t.value_():016x}')
+
+
+def kernel_modules(p):
+    for m in list_for_each_entry('struct module', p['modules'].address_of_(), 'list'):
+        yield (m.name.string_().decode(), m.refcnt.counter.value_() - 1,
+               f'0x{m.core_layout.base.value_():016x}', f'0x{m.value_():016x}')
+
+
+def mounts(p):
+    init = next(t for t in tasks(p) if t.pid.value_() == 1)
+    for m in for_each_mount(init.nsproxy.mnt_ns):
+        yield (text(mount_fstype(m)), m.mnt_id.value_(), f'0x{m.value_():016x}')
+
+
+def process_open_files(p):
+    for t in leaders(p):
+        if not t.files:
+            continue
+        for fd, f in for_each_file(t):
+            yield (t.pid.value_(), fd, f.f_pos.value_(), f.f_inode.i_ino.value_(),
+                   f'0x{f.value_():016x}')
+
+
+def kernel_log(p):
+    for r in get_printk_records(p):
+        yield r.seq, r.timestamp, r.facility, r.level, text(r.text)
+
+
+def idt(p):
+    for vector, gate in enumerate(p['idt_table']):
+        offset = (gate.offset_low.value_() | gate.offset_middle.value_() << 16 |
+                  gate.offset_high.value_() << 32)
+        yield (vector, f'0x{offset:016x}', gate.segment.value_(), gate.bits.ist.value_(),
+               gate.bits.dpl.value_(), gate.bits.p.value_())
+
+
+def crash(dump, vmlinux, command):
+    out = subprocess.run(['crash', '-s', vmlinux, dump], input=f'{command}\nquit\n', text=True,
+                         capture_output=True, timeout=300, check=False)
+    if out.returncode:
+        sys.exit(f'crash failed: {out.stderr or out.stdout}')
+    return out.stdout.splitlines()
+
+
+def crash_modules(dump, vmlinux):
+    for line in crash(dump, vmlinux, 'mod'):
+        m = re.match(r'([0-9a-f]{16}) +(\S+) +([0-9a-f]{16}) +(\d+) ', line)
+        if m:
+            yield m[2], int(m[4]), f'0x{m[3]}', f'0x{m[1]}'
+
+
+TABLES = {
+    'processes': (processes, 'SELECT pid, parent, name, state, uid, gid, euid, task FROM processes'),
+    'threads': (threads, 'SELECT tid, pid, name, state, flags, task FROM threads'),
+    'kernel_modules': (kernel_modules,
+                       'SELECT name, refcount, address, struct_address FROM kernel_modules'),
+    'mounts': (mounts, 'SELECT type, mount_id, mount FROM mounts'),
+    'process_open_files': (process_open_files,
+                           'SELECT pid, fd, offset, inode, file FROM process_open_files'),
+    'kernel_log': (kernel_log, 'SELECT sequence, time_ns, facility, level, text FROM kernel_log'),
+    'idt': (idt, 'SELECT vector, offset, selector, ist, dpl, present FROM idt'),
+    'crash:kernel_modules': (crash_modules,
+                             'SELECT name, size, address, struct_address FROM kernel_modules'),
+}
+
+
+def main():
+    args = [a for a in sys.argv[1:] if a != '--spoil']
+    table, dump, vmlinux, query = args[0], args[1], args[2], args[3:]
+    rows, sql = TABLES[table]
+    made = rows(dump, vmlinux) if table.startswith('crash:') else rows(program(dump, vmlinux))
+    theirs = list(made)
+    if '--spoil' in sys.argv and theirs:
+        theirs.pop()
+    out = subprocess.run(query + [sql], capture_output=True, text=True, check=False)
+    if out.returncode or not theirs:
+        print(out.stderr or 'the oracle has no rows')
+        return 2
+    ours = [tuple(r.values()) for r in json.loads(out.stdout)]
+    a, b = collections.Counter(ours), collections.Counter(theirs)
+    for row in (a - b).elements():
+        print(f'only ours: {row}')
+    for row in (b - a).elements():
+        print(f'only the oracle\'s: {row}')
+    print(f'{table}: {len(ours)} rows, {len(theirs)} of the oracle\'s')
+    return 0 if a == b else 1
+
+
+sys.exit(main())
