@@ -414,6 +414,7 @@ static bool runs(struct vmi_walk *w)
 	}
 	count_vcpus(g->target, &known, &paging);
 	if (known && !agreeing_vcpus(w)) {
+		g->no_vcpu = true;
 		falls_short(g, VMI_LEVEL_BANNER,
 			    "none of %u vCPUs uses its page tables (%u have paging on): a copy of "
 			    "a kernel, one from before a reset, or one that runs a guest itself",

@@ -29,6 +29,7 @@ struct vmi_guest {
 	enum vmi_level level;
 	char missing[512]; /* what was found, what is missing, and what that costs; "" at TYPES */
 	char evidence[512]; /* the two witnesses, for a person */
+	bool no_vcpu; /* no known vCPU's page table is of this kernel: later registers may be */
 
 	char banner[512]; /* "Linux version ..." without the newline; "" = not found */
 	char release[65]; /* of the banner: "6.12.95+deb12-amd64" */

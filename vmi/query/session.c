@@ -24,6 +24,7 @@
 #define OPEN_NS	     (60 * SECOND) /* a worker that has not understood its guest by then is ended */
 #define GRACE_NS     (5 * SECOND) /* for a statement beyond its own limit */
 #define CANCEL_NS    (2 * SECOND) /* for one that is to end */
+#define OPEN_TRIES   5
 #define ABOUT_MAX    64
 #define LAST_WORD_NS (SECOND / 2)
 
@@ -194,7 +195,7 @@ static json_t *take_about(const json_t *in)
 	return out;
 }
 
-static int open_worker(struct session *s, struct vmi_error *err)
+static int open_once(struct session *s, struct vmi_error *err)
 {
 	const char *why = "the guest cannot be looked into";
 	uint64_t deadline = now_ns() + OPEN_NS;
@@ -235,6 +236,25 @@ static int open_worker(struct session *s, struct vmi_error *err)
 			end_worker(s, false, NULL);
 	}
 	json_decref(answer);
+	return r;
+}
+
+/*
+ * Registers were read a moment before memory is: where processes come and go, all page tables that
+ * vCPUs used may be gone by then. That is told from a kernel that does not run by asking again.
+ */
+static int open_worker(struct session *s, struct vmi_error *err)
+{
+	struct vmi_error unchanged;
+	int r = open_once(s, err);
+
+	for (unsigned int i = 1; i < OPEN_TRIES && !r; i++) {
+		if (!json_is_true(json_object_get(s->about, "no_vcpu")) ||
+		    vmi_target_refresh(s->target, &unchanged))
+			break;
+		end_worker(s, false, NULL);
+		r = open_once(s, err);
+	}
 	return r;
 }
 

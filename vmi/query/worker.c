@@ -143,6 +143,8 @@ static json_t *about_json(const struct worker *w)
 	put_text(j, "how_vcpus", t->how_vcpus);
 	put_text(j, "level", levels[g->level]);
 	put_text(j, "missing", g->missing);
+	if (g->no_vcpu)
+		json_object_set_new(j, "no_vcpu", json_true());
 	put_text(j, "evidence", g->evidence);
 	put_text(j, "banner", g->banner);
 	put_text(j, "release", g->release);
