@@ -312,11 +312,15 @@ $(B)/libfake.a: $(FAKE_OBJ)
 
 UNIT_LIBS := $(addprefix $(B)/,libexporter.a libfake.a libvmi.a libiho.a)
 
+# Of what only the program has, the part that is tested.
+$(B)/tests/test_sandbox: $(B)/vmi/query/sandbox.o
+$(B)/tests/test_sandbox: UNIT_MORE = $(B)/vmi/query/sandbox.o -lseccomp -lcap-ng
+
 $(B)/tests/%: tests/unit/%.c $(UNIT_LIBS)
 	$(call say,UNIT)
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes $< $(UNIT_LIBS) -lcmocka $(EXP_LIBS) $(VMI_LIBS) \
-		-o $@
+		$(UNIT_MORE) -o $@
 
 # The sources are compiled anew: libFuzzer needs clang's marks in all of them.
 FUZZ_DEPS := $(filter-out userspace/exporter/main.c,$(EXP_SRC)) $(LIB_SRC)
