@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The memory of real guests, read through a reader that lies: all tables, again and again, with the
-# sanitizers. What is made up by hand: tests/unit/test_hostile.c.
+# sanitizers; and through one that shows structures built to trap a walk (crafted.c).
 . "$(dirname "$0")/../tap.sh"
 . tests/vmi/guest/guest.sh
 need_root
-make --no-print-directory -s SAN=1 programs build/san/vmi-tests/hostile >&2 || exit 1
+make --no-print-directory -s SAN=1 programs build/san/vmi-tests/{hostile,crafted} >&2 || exit 1
 guest_build || exit 1
 ROUNDS=48 SEED=20
 
@@ -30,6 +30,14 @@ for kernel in $(guest_kernels | sed -n '1p;$p'); do
 	rss=$(sed -n 's/.* rss \([0-9]*\) KiB$/\1/p' "$TMP/out")
 	ok "$([ "${rss:-9999999}" -lt 2000000 ]; echo $?)" "$kernel: memory stays within bounds" || diag "$rss KiB"
 	diag "$(tail -1 "$TMP/out")"
+	timeout 300 build/san/vmi-tests/crafted "$TMP/dump" >"$TMP/out" 2>&1
+	ok $? "$kernel: crafted structures end their walks, with the reason" || diag "$(cat "$TMP/out")"
+	# none is left out, but for a tree of mounts where they are a list
+	none=
+	[ "$kernel" != 5.10 ] || none=mounts_left
+	is "$(sed -n 's/: none$//p' "$TMP/out" | xargs)" "$none" "$kernel: each of them was tried"
+	is "$(grep -c ': ok, ' "$TMP/out")" "$(grep -cP '^\t\{ "[a-z_]+", "' tests/vmi/crafted.c |
+		awk -v none="$none" '{ print $1 - (none != "") }')" "$kernel: and ended as it is to end"
 	rm -f "$TMP/dump"
 done
 done_testing

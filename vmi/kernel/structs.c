@@ -112,7 +112,9 @@ void vmi_rb_start(struct vmi_rb *r, struct vmi_walk *w, uint64_t root, const cha
 
 	r->w = w;
 	r->where = where;
-	r->depth = r->n = 0;
+	r->depth = r->n = r->done = 0;
+	r->power = 1;
+	r->turtle = 0;
 	if (vmi_ptr(w, root, &node))
 		vmi_walk_stop(w, VMI_STOP_FAULT, where);
 	else
@@ -126,6 +128,15 @@ uint64_t vmi_rb_next(struct vmi_rb *r)
 	if (!r->depth)
 		return 0;
 	node = r->stack[--r->depth];
+	if (node == r->turtle) {
+		vmi_walk_stop(r->w, VMI_STOP_CYCLE, r->where);
+		r->depth = 0;
+		return 0;
+	}
+	if (++r->done == r->power) {
+		r->turtle = node;
+		r->power *= 2;
+	}
 	if (vmi_ptr(r->w, node + RB_RIGHT, &right))
 		vmi_walk_stop(r->w, VMI_STOP_FAULT, r->where);
 	else

@@ -141,14 +141,18 @@ uint64_t vmi_list_next(struct vmi_list *l);
 void vmi_hlist_start(struct vmi_list *l, struct vmi_walk *w, uint64_t head, const char *where);
 uint64_t vmi_hlist_next(struct vmi_list *l);
 
-/* rb_root / rb_root_cached: in order, without recursion or parent pointers (depth <= 128). */
+/*
+ * rb_root / rb_root_cached: in order, without recursion or parent pointers (depth <= 128). What
+ * leads back stops the walk as a list's cycle does: to the right it is Brent's, to the left too
+ * deep.
+ */
 #define VMI_RB_DEPTH 128
 
 struct vmi_rb {
 	struct vmi_walk *w;
 	const char *where;
-	uint64_t stack[VMI_RB_DEPTH];
-	unsigned int depth, n;
+	uint64_t stack[VMI_RB_DEPTH], turtle;
+	unsigned int depth, n, power, done;
 };
 
 void vmi_rb_start(struct vmi_rb *r, struct vmi_walk *w, uint64_t root, const char *where);

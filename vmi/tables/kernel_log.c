@@ -199,6 +199,8 @@ static int rows(struct vmi_rows *r)
 	if (!l.text)
 		return vmi_rows_error(r, "out of memory");
 	/* Ids wrap at 62 bits; there are never more than fit into the ring. */
+	if (((l.head - l.tail) & ID_MASK) >> l.count_bits)
+		vmi_walk_stop(l.w, VMI_STOP_LENGTH, "printk_ringbuffer.head_id");
 	for (uint64_t n = 0; n < 1ull << l.count_bits; n++) {
 		uint64_t id = (l.tail + n) & ID_MASK;
 

@@ -143,13 +143,17 @@ static int prepend_name(struct path *p, const struct vmi_copy *d)
 	return err;
 }
 
-/* Each step writes a '/' at least, so that the buffer bounds them, and MOUNTS_MAX the others. */
+/*
+ * Each step writes a '/' at least, so that the buffer bounds them, and MOUNTS_MAX the others. A
+ * cycle is noticed by Brent's turtle, before the path is just too long.
+ */
 static int prepend_path(struct path *p, uint64_t mnt, uint64_t dentry, uint64_t root_mnt,
 			uint64_t root_dentry)
 {
 	const struct vmi_field *f = p->f;
 	uint64_t mount = mnt - f[M_MNT].offset;
 	struct vmi_copy m, d;
+	uint64_t turtle = 0, n = 0, power = 1;
 	unsigned int crossed = 0;
 	int err = vmi_copy(p->w, mount, &f[M_PARENT], MOUNT_FIELDS - M_PARENT, &m);
 
@@ -163,12 +167,23 @@ static int prepend_path(struct path *p, uint64_t mnt, uint64_t dentry, uint64_t 
 			parent = vmi_copied(p->w, &m, &f[M_PARENT]);
 			if (parent == mount) /* the root of all, or unmounted */
 				break;
-			if (++crossed > MOUNTS_MAX || !parent)
+			if (!parent)
 				return -EFAULT;
+			if (++crossed > MOUNTS_MAX)
+				return vmi_walk_stop(p->w, VMI_STOP_CYCLE, "mount.mnt_parent");
 			dentry = vmi_copied(p->w, &m, &f[M_MOUNTPOINT]);
 			mount = parent;
+			/* the same dentries may follow again, where a parent is mounted below */
+			turtle = n = 0;
+			power = 1;
 			err = vmi_copy(p->w, mount, &f[M_PARENT], MOUNT_FIELDS - M_PARENT, &m);
 			continue;
+		}
+		if (dentry == turtle)
+			return vmi_walk_stop(p->w, VMI_STOP_CYCLE, "dentry.d_parent");
+		if (++n == power) {
+			turtle = dentry;
+			power *= 2;
 		}
 		err = copy_dentry(p, dentry, &d);
 		if (err)
