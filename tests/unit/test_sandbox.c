@@ -98,7 +98,7 @@ static long send_by(int fd)
 	return sendmsg(fd, &m, 0);
 }
 
-/* ------------------------------------------------------------------------------- what it must do */
+/* -------------------------------------------------------- what it must do */
 
 CALL(call_getpid, SYS_getpid)
 CALL(call_read, SYS_read, h->readable, h->page, 1)
@@ -118,7 +118,7 @@ static void test_allowed(void **state)
 		assert_int_equal(status_of(calls[i]), 0);
 }
 
-/* -------------------------------------------------------------------------- what it is told no to */
+/* -------------------------------------------------------- what it is told no to */
 
 CALL(call_open, SYS_open, "/dev/null", O_RDONLY)
 CALL(call_openat, SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY)
@@ -142,7 +142,7 @@ static void test_refused(void **state)
 	}
 }
 
-/* ------------------------------------------------------------------------------ what is its end */
+/* -------------------------------------------------------- what is its end */
 
 CALL(call_openat2, SYS_openat2, AT_FDCWD, "/dev/null", h->page, 24)
 CALL(call_creat, SYS_creat, "/tmp/iho-sandbox", 0600)
@@ -280,7 +280,7 @@ static void test_int80(void **state)
 	assert_true(WTERMSIG(status) == SIGSYS || WTERMSIG(status) == SIGSEGV);
 }
 
-/* ------------------------------------------------------------------------------- what it then is */
+/* -------------------------------------------------------- what it then is */
 
 static void line_of(const char *status, const char *key, char *value, size_t size)
 {
