@@ -339,7 +339,7 @@ build/fuzz/%: tests/fuzz/%.c $(FUZZ_DEPS) build/iho.skel.h build/layout.h build/
 build/fuzz/fuzz_vmi_symbols: FUZZ_LIBS := -lcmocka
 VMI_FUZZ_BIN := $(filter build/fuzz/fuzz_vmi%,$(FUZZ_BIN))
 VMI_FUZZ_SRC := $(VMI_SRC) $(FAKE_SRC) $(LIB_SRC) \
-	$(addprefix vmi/query/,channel.c stream.c worker.c sandbox.c)
+	$(addprefix vmi/query/,channel.c stream.c worker.c worker_json.c sandbox.c)
 VMI_FUZZ_OBJ := $(patsubst %,build/fuzz/obj/%.o,$(basename $(VMI_FUZZ_SRC)) $(FAKE_ASM))
 fuzz_cc = $(CLANG) $(filter-out -O2,$(ALL_CFLAGS)) $(VMI_CFLAGS) -O1 -fsanitize=$(1),address,undefined \
 	-fno-sanitize-recover=undefined -Wno-missing-prototypes -Wno-missing-field-initializers
