@@ -13,9 +13,7 @@
 
 void channel_init(struct channel *c, int fd, size_t max, size_t fds_max)
 {
-	*c = (struct channel){
-		.fd = fd, .also = -1, .also2 = -1, .max = max, .fds_max = fds_max
-	};
+	*c = (struct channel){ .fd = fd, .also = -1, .also2 = -1, .max = max, .fds_max = fds_max };
 }
 
 void channel_close(struct channel *c)
@@ -86,28 +84,45 @@ static int send_some(struct channel *c, const char *p, size_t n, const int *fds,
 	return errno == ECONNRESET ? -EPIPE : -errno;
 }
 
-int channel_send(struct channel *c, json_t *j, const int *fds, size_t n_fds, uint64_t deadline_ns)
+/* All of it; the descriptors go with its first byte. */
+static int send_all(struct channel *c, const char *p, size_t n, const int *fds, size_t n_fds,
+		    uint64_t deadline_ns)
 {
-	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
-	int r = text ? 0 : -ENOMEM;
-	size_t n, done = 0;
+	size_t done = 0;
+	int r = 0;
 
-	json_decref(j);
-	if (n_fds > CHANNEL_FDS_MAX)
-		r = -E2BIG;
-	n = r ? 0 : strlen(text) + 1;
-	if (n)
-		text[n - 1] = '\n'; /* in the place of the end */
 	while (!r && done < n) {
 		size_t sent;
 
-		r = send_some(c, text + done, n - done, fds, done ? 0 : n_fds, &sent);
+		r = send_some(c, p + done, n - done, fds, done ? 0 : n_fds, &sent);
 		done += sent;
 		if (r == -EAGAIN)
 			r = wait_for(c, POLLOUT, deadline_ns);
 	}
+	return r;
+}
+
+int channel_send(struct channel *c, json_t *j, const int *fds, size_t n_fds, uint64_t deadline_ns)
+{
+	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+	int r = text ? 0 : -ENOMEM;
+
+	json_decref(j);
+	if (n_fds > CHANNEL_FDS_MAX)
+		r = -E2BIG;
+	if (!r) {
+		size_t n = strlen(text);
+
+		text[n] = '\n'; /* in the place of the end */
+		r = send_all(c, text, n + 1, fds, n_fds, deadline_ns);
+	}
 	free(text);
 	return r;
+}
+
+int channel_send_line(struct channel *c, const char *line, size_t n, uint64_t deadline_ns)
+{
+	return send_all(c, line, n, NULL, 0, deadline_ns);
 }
 
 static int take_control(struct channel *c, struct msghdr *msg)

@@ -33,6 +33,8 @@ void channel_close(struct channel *c);
  * 0 = none) is past: -ETIMEDOUT. -EPIPE: nobody reads any more.
  */
 int channel_send(struct channel *c, json_t *j, const int *fds, size_t n_fds, uint64_t deadline_ns);
+/* The same of an object that is text already: one line, its newline included. */
+int channel_send_line(struct channel *c, const char *line, size_t n, uint64_t deadline_ns);
 
 /*
  * One object, a new reference. -ETIMEDOUT, -EPIPE (the other end closed), -EPROTO (no line of JSON

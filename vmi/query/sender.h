@@ -13,14 +13,14 @@ struct sender {
 	int sent; /* the first error of sending */
 	/* private */
 	struct channel *channel;
-	json_t *batch;
-	size_t batch_bytes, max;
+	char *batch; /* the line as far as it is written */
+	size_t batch_bytes, batch_room, max;
 	bool too_large; /* a row that could not be sent */
 };
 
 /* `max`: bytes of a line. The sender must stay where it is until the end. */
 void sender_begin(struct sender *s, struct channel *c, size_t max);
-/* Sends what is left; tells in `out` what could not be. Returns `sent`. */
+/* Sends what is left, frees; tells in `out` what could not be sent. Returns `sent`. */
 int sender_end(struct sender *s, struct vmi_outcome *out);
 
 /* A row as a JSON array: a new reference, or NULL. */

@@ -297,12 +297,33 @@ static size_t character(const unsigned char *s, size_t n)
 	return len;
 }
 
+/* Whether 8 bytes are all printable ASCII: none is 0x80 or more, less than a space, or DEL. */
+static bool plain(const char *s)
+{
+	const uint64_t each = 0x0101010101010101ull;
+	uint64_t v;
+
+	memcpy(&v, s, sizeof(v));
+	/* A borrow or a carry comes only out of a byte that is none itself. */
+	return !((v | (v - each * ' ') | (v + each)) & each * 0x80);
+}
+
 void vmi_presentable(char *to, const char *s, size_t n)
 {
 	for (size_t i = 0; i < n;) {
-		size_t len = character((const unsigned char *)s + i, n - i);
 		unsigned char c = (unsigned char)s[i];
+		size_t len;
 
+		if (n - i >= 8 && plain(s + i)) {
+			memcpy(to + i, s + i, 8);
+			i += 8;
+			continue;
+		}
+		if (c >= ' ' && c < 0x7f) {
+			to[i++] = (char)c;
+			continue;
+		}
+		len = character((const unsigned char *)s + i, n - i);
 		if (!len || (c < ' ' && c != '\t' && c != '\n') || c == 0x7f) {
 			to[i++] = '?';
 			continue;
