@@ -633,6 +633,43 @@ int vmi_guest_open(struct vmi_guest **out, struct vmi_target *t, struct vmi_mem 
 	return o.err;
 }
 
+static bool banner_agrees(struct vmi_walk *w)
+{
+	struct vmi_guest *g = w->guest, *now = calloc(1, sizeof(*now));
+	char banner[sizeof(g->banner)];
+	bool same = false;
+
+	if (now && vmi_text(w, vmi_sym(g, "linux_banner"), banner, sizeof(banner)) > 0) {
+		take_banner(now, banner);
+		same = !strcmp(now->banner, g->banner);
+	}
+	free(now);
+	return same;
+}
+
+int vmi_guest_current(struct vmi_guest *g, struct vmi_error *err)
+{
+	struct vmi_walk *w;
+	bool same;
+
+	if (g->level < VMI_LEVEL_SYMBOLS)
+		return 0;
+	w = malloc(sizeof(*w));
+	if (!w) {
+		snprintf(err->text, sizeof(err->text), "out of memory");
+		return -ENOMEM;
+	}
+	vmi_walk_start(w, g, &find_budget);
+	same = page_table_agrees(w) && banner_agrees(w) &&
+	       (g->level < VMI_LEVEL_TYPES || init_task_agrees(w));
+	free(w);
+	if (same)
+		return 0;
+	snprintf(err->text, sizeof(err->text),
+		 "the guest's kernel is not where it was: started anew, or overwritten");
+	return -ESTALE;
+}
+
 void vmi_guest_close(struct vmi_guest *g)
 {
 	if (!g)

@@ -67,6 +67,12 @@ int vmi_guest_open(struct vmi_guest **out, struct vmi_target *t, struct vmi_mem 
 		   struct vmi_error *err);
 void vmi_guest_close(struct vmi_guest *g);
 
+/*
+ * Is the kernel that was understood still where it was? A guest that booted anew has another there,
+ * or none. 0, or -ESTALE with a sentence; also 0 where too little was understood to tell.
+ */
+int vmi_guest_current(struct vmi_guest *g, struct vmi_error *err);
+
 /* Shorthands; the guest must be at SYMBOLS / TYPES, else 0 / -ENOENT. */
 uint64_t vmi_sym(const struct vmi_guest *g, const char *name);
 int vmi_field(const struct vmi_guest *g, const char *path, struct vmi_field *out);

@@ -450,8 +450,8 @@ static int listen_to(struct session *s, struct stream *st, struct vmi_outcome *o
 	return r;
 }
 
-int session_query(struct session *s, const char *sql, const struct vmi_sink *sink,
-		  struct vmi_outcome *out, struct vmi_error *err)
+static int query_once(struct session *s, const char *sql, const struct vmi_sink *sink,
+		      struct vmi_outcome *out, struct vmi_error *err)
 {
 	uint64_t deadline = now_ns() + GRACE_NS;
 	struct stream st;
@@ -496,4 +496,18 @@ int session_query(struct session *s, const char *sql, const struct vmi_sink *sin
 		r = 0;
 	stream_end(&st);
 	return r;
+}
+
+int session_query(struct session *s, const char *sql, const struct vmi_sink *sink,
+		  struct vmi_outcome *out, struct vmi_error *err)
+{
+	struct vmi_error unchanged;
+	int r = query_once(s, sql, sink, out, err);
+
+	if (r != -ESTALE || s->through)
+		return r;
+	/* The guest booted anew: its kernel is another one, elsewhere. Nothing was answered yet. */
+	end_worker(s, false, NULL);
+	vmi_target_refresh(s->target, &unchanged);
+	return query_once(s, sql, sink, out, err);
 }

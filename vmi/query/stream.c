@@ -134,9 +134,9 @@ static int take_rows(struct stream *s, const json_t *rows)
 
 int stream_failure(const json_t *message, struct vmi_error *err)
 {
-	static const int known[] = { -EINVAL, -EPERM,	  -ETIME, -ECANCELED, -ENOMEM,
-				     -EIO,    -ENOENT,	  -ESRCH, -EACCES,    -ENOTSUP,
-				     -EFAULT, -EOVERFLOW, -E2BIG, -EEXIST,    -EBADMSG };
+	static const int known[] = { -EINVAL, -EPERM,  -ETIME,	 -ECANCELED, -ENOMEM, -EIO,
+				     -ENOENT, -ESRCH,  -EACCES,	 -ENOTSUP,   -EFAULT, -EOVERFLOW,
+				     -E2BIG,  -EEXIST, -EBADMSG, -ESTALE };
 	const json_t *failed = json_object_get(message, "failed");
 	const char *text = json_string_value(json_object_get(failed, "text"));
 	int code = (int)json_integer_value(json_object_get(failed, "code"));

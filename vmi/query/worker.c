@@ -211,6 +211,8 @@ static int on_query(struct worker *w, const char *sql)
 		return -EPROTO;
 	/* A mapping outlives the VMM: what it would show is a guest that is no more. */
 	r = vmi_target_alive(w->target, &err);
+	if (!r)
+		r = vmi_guest_current(w->guest, &err);
 	if (r)
 		return sender_failure(&w->channel, r, err.text, NULL);
 	sender_begin(&w->sender, &w->channel, WORKER_LINE_BYTES);
