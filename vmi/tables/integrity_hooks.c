@@ -155,6 +155,26 @@ struct permissions {
 	unsigned int ranges;
 };
 
+/*
+ * Until the JIT had packs, the page of a trampoline or dispatcher stayed writable
+ * (bpf_jit_alloc_exec_page()); programs never did.
+ */
+static bool is_bpf_page(const struct vmi_integrity *v, const struct vmi_mapped *m)
+{
+	size_t n;
+	const struct vmi_code_range *r = vmi_code_ranges(v->c, &n);
+
+	if (vmi_sym(v->g, "pack_list") || m->last - m->start != 4095)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (r[i].start == m->start && r[i].kind == VMI_CODE_BPF &&
+		    (!strncmp(r[i].name, "bpf_trampoline_", 15) ||
+		     !strncmp(r[i].name, "bpf_dispatcher_", 15)))
+			return true;
+	}
+	return false;
+}
+
 static bool writable_code(void *arg, const struct vmi_mapped *m)
 {
 	struct permissions *s = arg;
@@ -163,7 +183,7 @@ static bool writable_code(void *arg, const struct vmi_mapped *m)
 	if (m->flags & VMI_PAGE_NX)
 		return false;
 	s->ranges++;
-	if (!(m->flags & VMI_PAGE_WRITE))
+	if (!(m->flags & VMI_PAGE_WRITE) || is_bpf_page(s->v, m))
 		return false;
 	snprintf(subject, sizeof(subject), "0x%016llx-0x%016llx", (unsigned long long)m->start,
 		 (unsigned long long)m->last);

@@ -57,6 +57,34 @@ static bool in_image(const struct vmi_guest *g, uint64_t addr)
 }
 
 /*
+ * Is it the jump that a dispatcher's function begins with while programs are attached? Before it
+ * was a static call, bpf_dispatcher_NAME_func was led to the image of bpf_dispatcher_NAME
+ * (kernel/bpf/dispatcher.c).
+ */
+static bool is_dispatch(const struct sweep *s, uint64_t at, uint64_t to)
+{
+	const struct vmi_guest *g = s->v->g;
+	const struct vmi_symbol *f = vmi_symbol_at(g->symbols, at);
+	struct vmi_field func, image;
+	char name[NAME];
+	uint64_t d, page;
+	int n;
+
+	if (!f || f->addr != at || strncmp(f->name, "bpf_dispatcher_", 15))
+		return false;
+	n = snprintf(name, sizeof(name), "%s", f->name);
+	if (n >= NAME || strcmp(name + n - 5, "_func"))
+		return false;
+	name[n - 5] = 0;
+	d = vmi_sym(g, name);
+	if (!d || vmi_field(g, "bpf_dispatcher.func", &func) ||
+	    vmi_field(g, "bpf_dispatcher.image", &image) || vmi_val(s->v->w, d, &func) != at)
+		return false;
+	page = vmi_val(s->v->w, d, &image);
+	return page && to - page < 4096;
+}
+
+/*
  * May the text at `at` lead to `to`, outside of the image? What ftrace writes to its sites is a
  * call of a trampoline, its own or BPF's: anything else there, which without IBT is where functions
  * begin, is not its work.
@@ -70,7 +98,8 @@ static bool may_lead(const struct sweep *s, uint64_t at, const struct vmi_insn *
 	case VMI_CODE_MODULE:
 		return s->module || vmi_site_at(sites, at, STATIC);
 	case VMI_CODE_BPF:
-		return ftrace || vmi_site_at(sites, at, STATIC);
+		return ftrace || vmi_site_at(sites, at, STATIC) ||
+		       (vmi_insn_is_jmp(i) && is_dispatch(s, at, to));
 	case VMI_CODE_FTRACE:
 		return ftrace;
 	case VMI_CODE_KPROBE:
