@@ -188,7 +188,7 @@ honest() {
 	clean "when nothing is traced"
 }
 
-for kernel in ${KERNELS:-6.1 6.12 6.18 7}; do
+for kernel in ${KERNELS:-5.10 6.1 6.12 6.18 7}; do
 	tests/vmi/rootkit/build.sh "$GUEST_LAB/$kernel/vmlinux" "$TMP/rootkit" >&2
 	ok $? "$kernel: the rootkit is built" || continue
 	guest_start g "$kernel" smp=2 mem=256M || exit 1
