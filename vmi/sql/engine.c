@@ -324,10 +324,11 @@ static int take_value(sqlite3_stmt *stmt, int i, struct vmi_value *v, char **own
 	case SQLITE_NULL:
 		return 0;
 	case SQLITE_TEXT:
-		p = sqlite3_column_text(stmt, i);
+		/* As a blob: SQLite would move a text to have room for its NUL. Empty is NULL. */
+		p = sqlite3_column_blob(stmt, i);
 		v->n = (size_t)sqlite3_column_bytes(stmt, i);
-		*owned = p ? malloc(v->n + 1) : NULL;
-		if (!*owned)
+		*owned = malloc(v->n + 1);
+		if (!*owned || (v->n && !p))
 			return -ENOMEM;
 		vmi_presentable(*owned, (const char *)p, v->n);
 		break;

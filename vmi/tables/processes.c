@@ -96,7 +96,7 @@ enum {
 	F_COUNT,
 	F_COUNTERS,
 	F_EXE,
-	F_LOCKED,
+	F_LOCKED, /* from here on: of mm_struct, near each other */
 	F_TOTAL,
 	F_ARG_START,
 	F_ARG_END,
@@ -136,6 +136,8 @@ struct scan {
 	uint64_t *percpu; /* offset of each CPU's variables */
 	uint64_t css_set; /* whose path is in `cgroup` */
 	int cgroup_len;
+	struct vmi_copy mm; /* of the row's process: F_LOCKED to F_ENV_END */
+	bool has_mm;
 	char path[VMI_PATH_MAX], cgroup[VMI_PATH_MAX];
 	char cmdline[CMDLINE_MAX];
 };
@@ -158,13 +160,22 @@ static int64_t percpu_pages(struct scan *s, uint64_t mm)
 {
 	static const unsigned int kinds[] = { MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES };
 	const struct vmi_field *f = s->f;
-	uint64_t at = mm + f[F_RSS_STAT].offset, size = f[F_RSS_STAT].elem_size, base;
+	struct vmi_field counters = f[F_COUNTERS];
 	int64_t sum[MM_COUNTERS] = { 0 }, all = 0;
+	struct vmi_copy c;
+	uint64_t base;
 
-	if (f[F_RSS_STAT].count < MM_COUNTERS || vmi_get(s->w, at, &f[F_COUNTERS], &base))
+	if (f[F_RSS_STAT].count < MM_COUNTERS || !counters.present ||
+	    vmi_copy(s->w, mm, &f[F_RSS_STAT], 1, &c))
 		return -1;
-	for (unsigned int k = 0; k < MM_COUNTERS; k++)
-		sum[k] = vmi_sval(s->w, at + k * size, &f[F_COUNT]);
+	counters.offset += f[F_RSS_STAT].offset;
+	base = vmi_copied(s->w, &c, &counters);
+	for (unsigned int k = 0; k < MM_COUNTERS; k++) {
+		struct vmi_field count = f[F_COUNT];
+
+		count.offset += f[F_RSS_STAT].offset + k * f[F_RSS_STAT].elem_size;
+		sum[k] = (int64_t)vmi_copied(s->w, &c, &count);
+	}
 	for (unsigned int cpu = 0; base && cpu < s->w->guest->cpus; cpu++) {
 		int32_t part[MM_COUNTERS];
 
@@ -197,7 +208,7 @@ static int64_t resident_pages(struct scan *s, uint64_t mm)
 
 static void sizes(struct scan *s, const struct vmi_task *t)
 {
-	uint64_t v;
+	const struct vmi_field *f = s->f;
 
 	if (!t->mm) {
 		/* as in /proc/PID/stat: a kernel thread, or one that ended, has none */
@@ -205,10 +216,12 @@ static void sizes(struct scan *s, const struct vmi_task *t)
 			vmi_int(s->r, c, 0);
 		return;
 	}
-	if (!vmi_get(s->w, t->mm, &s->f[F_LOCKED], &v))
-		vmi_int(s->r, COL_WIRED_SIZE, (int64_t)(v * GUEST_PAGE));
-	if (!vmi_get(s->w, t->mm, &s->f[F_TOTAL], &v))
-		vmi_int(s->r, COL_TOTAL_SIZE, (int64_t)(v * GUEST_PAGE));
+	if (s->has_mm && f[F_LOCKED].present)
+		vmi_int(s->r, COL_WIRED_SIZE,
+			(int64_t)(vmi_copied(s->w, &s->mm, &f[F_LOCKED]) * GUEST_PAGE));
+	if (s->has_mm && f[F_TOTAL].present)
+		vmi_int(s->r, COL_TOTAL_SIZE,
+			(int64_t)(vmi_copied(s->w, &s->mm, &f[F_TOTAL]) * GUEST_PAGE));
 	if (vmi_wants(s->r, COL_RESIDENT_SIZE)) {
 		int64_t pages = resident_pages(s, t->mm);
 
@@ -224,9 +237,9 @@ static void sizes(struct scan *s, const struct vmi_task *t)
 static size_t read_cmdline(struct scan *s, const struct vmi_task *t)
 {
 	const struct vmi_field *f = s->f;
-	uint64_t start = vmi_val(s->w, t->mm, &f[F_ARG_START]);
-	uint64_t end = vmi_val(s->w, t->mm, &f[F_ARG_END]);
-	uint64_t env_end = vmi_val(s->w, t->mm, &f[F_ENV_END]);
+	uint64_t start = vmi_copied(s->w, &s->mm, &f[F_ARG_START]);
+	uint64_t end = vmi_copied(s->w, &s->mm, &f[F_ARG_END]);
+	uint64_t env_end = vmi_copied(s->w, &s->mm, &f[F_ENV_END]);
 	size_t n;
 	char last;
 
@@ -237,7 +250,7 @@ static size_t read_cmdline(struct scan *s, const struct vmi_task *t)
 		return vmi_user_read(s->w, t->pgd, start, s->cmdline, n);
 	}
 	n = GUEST_PAGE;
-	if (vmi_val(s->w, t->mm, &f[F_ENV_START]) != end || env_end < end)
+	if (vmi_copied(s->w, &s->mm, &f[F_ENV_START]) != end || env_end < end)
 		env_end = end;
 	if (env_end - start < n)
 		n = (size_t)(env_end - start);
@@ -260,7 +273,8 @@ static void cmdline(struct scan *s, const struct vmi_task *t)
 		return;
 	}
 	n = read_cmdline(s, t);
-	if (!n && vmi_val(s->w, t->mm, &s->f[F_ARG_START]) < vmi_val(s->w, t->mm, &s->f[F_ARG_END]))
+	if (!n && vmi_copied(s->w, &s->mm, &s->f[F_ARG_START]) <
+			  vmi_copied(s->w, &s->mm, &s->f[F_ARG_END]))
 		return; /* there is one, elsewhere than in memory */
 	for (size_t i = 0; i < n; i++)
 		if (!s->cmdline[i])
@@ -387,12 +401,22 @@ static void schedule(struct scan *s, const struct vmi_task *t)
 
 /* ----------------------------------------------------------------------------------------- rows */
 
+static void copy_mm(struct scan *s, const struct vmi_task *t)
+{
+	bool used = vmi_wants(s->r, COL_CMDLINE) || vmi_wants(s->r, COL_WIRED_SIZE) ||
+		    vmi_wants(s->r, COL_TOTAL_SIZE);
+
+	s->has_mm = used && t->mm &&
+		    !vmi_copy(s->w, t->mm, &s->f[F_LOCKED], F_ENV_END + 1 - F_LOCKED, &s->mm);
+}
+
 static bool row(struct scan *s, const struct vmi_task *t)
 {
 	char name[VMI_TASK_NAME], state[2] = { 0 };
 	struct vmi_rows *r = s->r;
 
 	vmi_row(r);
+	copy_mm(s, t);
 	vmi_int(r, COL_PID, t->pid);
 	if (vmi_wants(r, COL_NAME)) {
 		vmi_task_name(s->w, t, name);

@@ -336,7 +336,7 @@ void vmi_presentable(char *to, const char *s, size_t n)
 
 void vmi_strn(struct vmi_rows *r, unsigned int column, const char *s, size_t n)
 {
-	struct vmi_value *to = value(r, column);
+	struct vmi_value *to = vmi_wants(r, column) ? value(r, column) : NULL;
 	char *p = to && s ? text_room(r, n + 1) : NULL;
 
 	if (!p)
@@ -364,7 +364,13 @@ void vmi_strf(struct vmi_rows *r, unsigned int column, const char *fmt, ...)
 
 void vmi_hex(struct vmi_rows *r, unsigned int column, uint64_t v)
 {
-	vmi_strf(r, column, "0x%016" PRIx64, v);
+	char text[2 + 16] = "0x";
+
+	if (!vmi_wants(r, column))
+		return;
+	for (size_t i = 0; i < 16; i++)
+		text[2 + i] = "0123456789abcdef"[v >> (60 - 4 * i) & 15];
+	vmi_strn(r, column, text, sizeof(text));
 }
 
 void vmi_row_torn(struct vmi_rows *r)

@@ -229,7 +229,7 @@ void vmi_task_sched(struct vmi_walk *w, const struct vmi_task *t, struct vmi_tas
 {
 	const struct vmi_field *f = fields(w);
 	struct vmi_copy c;
-	uint64_t v;
+	int err;
 
 	memset(out, 0, sizeof(*out));
 	vmi_copy(w, t->gva, f, NEAR, &c);
@@ -237,14 +237,15 @@ void vmi_task_sched(struct vmi_walk *w, const struct vmi_task *t, struct vmi_tas
 	out->forced_switches = vmi_copied(w, &c, &f[NIVCSW]);
 	out->start_ns = vmi_copied(w, &c, &f[START]);
 	out->cpu = -1;
+	err = vmi_copy(w, t->gva, &f[ON_CPU], STATIC_PRIO + 1 - ON_CPU, &c);
 	if (!f[CPU].present) /* a kernel for one CPU */
 		out->cpu = w->guest->cpus == 1 ? 0 : -1;
-	else if (!vmi_get(w, t->gva, &f[CPU], &v))
-		out->cpu = (int)v;
-	out->policy = (int)vmi_val(w, t->gva, &f[POLICY]);
-	out->nice = (int)vmi_sval(w, t->gva, &f[STATIC_PRIO]) - DEFAULT_PRIO;
-	out->priority = (int)vmi_sval(w, t->gva, &f[PRIO]) - MAX_RT_PRIO;
-	out->on_cpu = vmi_val(w, t->gva, &f[ON_CPU]) != 0;
+	else if (!err)
+		out->cpu = (int)vmi_copied(w, &c, &f[CPU]);
+	out->policy = (int)vmi_copied(w, &c, &f[POLICY]);
+	out->nice = (int)vmi_copied(w, &c, &f[STATIC_PRIO]) - DEFAULT_PRIO;
+	out->priority = (int)vmi_copied(w, &c, &f[PRIO]) - MAX_RT_PRIO;
+	out->on_cpu = vmi_copied(w, &c, &f[ON_CPU]) != 0;
 }
 
 /* ---------------------------------------------------------------------------------------- times */
