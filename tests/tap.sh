@@ -32,7 +32,11 @@ trap 'exit 1' INT TERM
 
 # Explanations; those of a failure are for the eyes of whoever runs the tests, not only for a log
 diag() {
-	printf '%s\n' "$*" | sed 's/^/# /' | if [ "$TAP_BAD" = 1 ]; then tee /dev/stderr; else cat; fi
+	local text
+	text=$(printf '%s\n' "$*" | sed 's/^/# /')
+	printf '%s\n' "$text"
+	# not by the name /dev/stderr: that opens a file anew, and cuts it
+	[ "$TAP_BAD" != 1 ] || printf '%s\n' "$text" >&2
 }
 
 # ok CONDITION-STATUS NAME: use as `cmd; ok $? "name"`

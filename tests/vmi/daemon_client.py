@@ -119,8 +119,9 @@ def crowd(path, vm):
     left = set(range(4))
     while left:
         a = c.answer()
-        if a["id"] in left:
-            expect("cancelled", a["error"]["code"], "cancelled")
+        # the one that runs may have said its columns already
+        if a["id"] in left and ("error" in a or "result" in a):
+            expect("cancelled", code([a]), "cancelled")
             left.remove(a["id"])
 
 
