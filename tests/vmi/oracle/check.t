@@ -26,8 +26,8 @@ compare() { # TABLE [--spoil]
 		--format json --dump "$TMP/dump.elf" "${@:2}" 2>&1
 }
 
-for table in processes threads kernel_modules mounts process_open_files kernel_log idt \
-	crash:kernel_modules; do
+for table in processes threads kernel_modules mounts process_open_files paths bpf_programs \
+	kernel_log idt crash:kernel_modules; do
 	out=$(compare $table)
 	ok $? "$(tail -n 1 <<<"$out")" || diag "$(head -n 40 <<<"$out")"
 	out=$(compare $table --spoil)

@@ -15,9 +15,9 @@ import subprocess
 import sys
 
 import drgn
-from drgn.helpers.linux import (for_each_file, for_each_mount, for_each_task,
-                                get_printk_records, list_for_each_entry, mount_fstype,
-                                task_state_to_char)
+from drgn.helpers.linux import (bpf_prog_for_each, d_path, for_each_file, for_each_mount,
+                                for_each_task, get_printk_records, list_for_each_entry, mount_dst,
+                                mount_fstype, mount_src, task_state_to_char)
 
 TEXT = 0xffffffff80000000  # __START_KERNEL_map (arch/x86/include/asm/page_64_types.h)
 TEXT_BYTES = 1 << 30
@@ -94,7 +94,8 @@ def kernel_modules(p):
 def mounts(p):
     init = next(t for t in tasks(p) if t.pid.value_() == 1)
     for m in for_each_mount(init.nsproxy.mnt_ns):
-        yield (text(mount_fstype(m)), m.mnt_id.value_(), f'0x{m.value_():016x}')
+        yield (text(mount_fstype(m)), text(mount_src(m)), text(mount_dst(m)), m.mnt_id.value_(),
+               f'0x{m.value_():016x}')
 
 
 def process_open_files(p):
@@ -104,6 +105,29 @@ def process_open_files(p):
         for fd, f in for_each_file(t):
             yield (t.pid.value_(), fd, f.f_pos.value_(), f.f_inode.i_ino.value_(),
                    f'0x{f.value_():016x}')
+
+
+def paths(p):
+    """Of files that have one: not pipes and sockets, nor what was removed, as /proc marks it."""
+    for t in leaders(p):
+        if not t.files:
+            continue
+        for fd, f in for_each_file(t):
+            dentry = f.f_path.dentry
+            if dentry.d_op and dentry.d_op.d_dname or not dentry.d_hash.pprev and \
+                    dentry.d_parent != dentry:
+                continue
+            path = d_path(f.f_path)
+            # longer than a page: /proc has none either; and a name that only looks removed
+            if len(path) < 4096 and not path.endswith(b' (deleted)'):
+                yield t.pid.value_(), fd, text(path)
+
+
+def bpf_programs(p):
+    for b in bpf_prog_for_each(p):
+        yield (b.aux.id.value_(), text(b.aux.name.string_()), b.len.value_(),
+               ''.join(f'{byte:02x}' for byte in b.tag.value_()), b.aux.load_time.value_(),
+               b.jited_len.value_(), f'0x{b.bpf_func.value_():016x}')
 
 
 def kernel_log(p):
@@ -139,9 +163,14 @@ TABLES = {
     'threads': (threads, 'SELECT tid, pid, name, state, flags, task FROM threads'),
     'kernel_modules': (kernel_modules,
                        'SELECT name, refcount, address, struct_address FROM kernel_modules'),
-    'mounts': (mounts, 'SELECT type, mount_id, mount FROM mounts'),
+    'mounts': (mounts, 'SELECT type, device, path, mount_id, mount FROM mounts'),
     'process_open_files': (process_open_files,
                            'SELECT pid, fd, offset, inode, file FROM process_open_files'),
+    'paths': (paths, 'SELECT pid, fd, path FROM process_open_files'
+              ' WHERE path GLOB \'/*\' AND path NOT GLOB \'* (deleted)\''),
+    'bpf_programs': (bpf_programs,
+                     'SELECT id, name, insns, tag, loaded_ns, bytes_jited, address'
+                     ' FROM bpf_programs'),
     'kernel_log': (kernel_log, 'SELECT sequence, time_ns, facility, level, text FROM kernel_log'),
     'idt': (idt, 'SELECT vector, offset, selector, ist, dpl, present FROM idt'),
     'crash:kernel_modules': (crash_modules,
