@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What looking into a guest costs: first answer, warm statements, system calls, memory, and whether any of it
-# grows with the guest's RAM. Figures are of this machine; the guests run under QEMU's TCG.
+# grows with the guest's RAM; whether the guest works less while it is looked at; and drgn and crash on the
+# same dump, taken in turns, where `make check-oracle` has fetched what they need. Figures are of this
+# machine; the guests run under QEMU's TCG.
 #
 #	make bench-vmi [KERNEL=6.12] [TASKS=500]
 set -u
@@ -71,7 +73,80 @@ measure() { # NAME MEMORY
 	wait $query
 	guest_stop "$1"
 }
+
+# What a task of the guest gets done in three of its seconds, which begin with one
+work() { # VM'S NAME
+	guest_run "$1" 'busybox awk "BEGIN {
+		for (t = systime(); systime() == t;)
+			;
+		for (t = systime() + 3; systime() < t; n++)
+			;
+		print n}"'
+}
+
+# The guest's own work while it is looked at ten times a second, against work without; taken in turns
+disturb() {
+	local query
+	guest_start quiet "$KERNEL" mem=512M workload=off >&2 || die "no guest"
+	for _ in 1 2 3 4 5 6; do
+		work quiet >>"$TMP/alone"
+		$QUERY --vm "$GUEST_PID" --watch 0.1 'SELECT pid, name, state FROM processes' >"$TMP/watch" &
+		query=$!
+		work quiet >>"$TMP/watched"
+		kill $query
+		wait $query 2>/dev/null
+		[ "$(grep -c '^pid' "$TMP/watch")" -ge 20 ] || die "it was looked at too seldom"
+	done
+	line "guest's work while queried at 10 Hz / while not" \
+		"$(paste "$TMP/watched" "$TMP/alone" | awk '{print $1 / $2}' | median)"
+	line "  from round to round, not queried" \
+		"$(sort -n "$TMP/alone" | sed -n '1p;$p' | xargs | awk '{print $1 / $2}')"
+	guest_stop quiet
+}
+
+# ms COMMAND...
+ms() {
+	local s
+	s=$(date +%s%N)
+	"$@" >/dev/null || die "$1 failed"
+	echo $((($(date +%s%N) - s) / 1000000))
+}
+# Its modules: of the tasks of these dumps crash 8.0.2 finds only the idle ones
+crash_mod() { echo mod | timeout 300 crash -s "$1/vmlinux" "$2"; }
+
+# A dump's processes, from the start of the program to the end of its first answer, and again
+peers() {
+	local oracle dump=$TMP/dump.elf
+	oracle=$(find "$GUEST_CACHE"/oracle-"$(cat "$GUEST_LAB/6.1/release")"-*/ -name vmlinux -printf '%h\n' \
+		2>/dev/null | tail -n 1)
+	[ -n "$oracle" ] && command -v drgn crash >/dev/null || {
+		line "drgn and crash" "not measured: make check-oracle fetches what they need"
+		return
+	}
+	guest_start dump 6.1 smp=2 vmcoreinfo=on >&2 || die "no guest"
+	guest_freeze dump && guest_dump dump "$dump" || die "no dump"
+	guest_stop dump
+	for _ in 1 2 3; do
+		ms $QUERY --dump "$dump" 'SELECT pid, parent, uid, state, name FROM processes' >>"$TMP/ours"
+		ms tests/vmi/oracle/ps.py "$dump" "$oracle/vmlinux" 1 >>"$TMP/drgn"
+		ms crash_mod "$oracle" "$dump" >>"$TMP/crash"
+	done
+	line "dump of 6.1: first answer, ours" "$(median <"$TMP/ours") ms"
+	line "  drgn / ours" "$(awk "{print \$1 / $(median <"$TMP/ours")}" <<<"$(median <"$TMP/drgn")")"
+	line "  crash (modules) / ours" "$(awk "{print \$1 / $(median <"$TMP/ours")}" <<<"$(median <"$TMP/crash")")"
+	ours=$(
+		{
+			echo .timer on
+			for _ in $(seq 30); do echo 'SELECT pid, parent, uid, state, name FROM processes;'; done
+		} | $QUERY --dump "$dump" 2>&1 >/dev/null | sed -n 's/.* rows in \([0-9.]*\) ms.*/\1/p' | median
+	)
+	line "  warm: ours" "$ours ms"
+	line "  warm: drgn / ours" \
+		"$(tests/vmi/oracle/ps.py "$dump" "$oracle/vmlinux" 10 | median | awk "{print \$1 / $ours}")"
+}
 calls() { awk '$NF != "total" && $4 ~ /^[0-9]+$/ {n += $4} END {print n + 0}' "$1"; }
 
 measure small 512M
 measure large 4G
+disturb
+peers

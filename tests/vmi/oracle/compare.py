@@ -200,4 +200,5 @@ def main():
     return 0 if a == b else 1
 
 
-sys.exit(main())
+if __name__ == '__main__':
+    sys.exit(main())
