@@ -255,13 +255,16 @@ static int add_kprobe_pages(struct vmi_code *c, const char *cache, const char *n
 	return err;
 }
 
+/* The outer one first: a program may begin where its pack does, and fill it. */
 static int by_start(const void *a, const void *b)
 {
 	const struct vmi_code_range *x = a, *y = b;
 
 	if (x->start != y->start)
 		return x->start < y->start ? -1 : 1;
-	return x->end < y->end ? -1 : x->end > y->end;
+	if (x->end != y->end)
+		return x->end > y->end ? -1 : 1;
+	return x->named - y->named;
 }
 
 /* Ranges within another (a program within its pack) split it, so that a search finds one. */
@@ -286,6 +289,8 @@ static int flatten(struct vmi_code *c)
 
 			if (o->end > r->start)
 				o->end = r->start;
+			if (o->end == o->start)
+				c->n--;
 			err = add(c, r->start, r->end, r->kind, r->name, r->module);
 			if (!err && r->end < rest)
 				err = add(c, r->end, rest, in[outer].kind, in[outer].name,
