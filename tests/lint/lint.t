@@ -14,6 +14,7 @@ is "$wrong" "" "kernel side GPL-2.0-only, userspace GPL-2.0-or-later"
 is "$(grep -nE '[[:space:]]+$' "${c[@]}" "${sh[@]}" | head -5)" "" "no white space at line ends"
 is "$(for f in "${c[@]}"; do expand -t8 "$f" | grep -nE '^.{101}' | sed "s|^|$f: |"; done | head -5)" "" "no line over 100 columns"
 is "$(for f in "${sh[@]}"; do case $f in Makefile) ;; *) bash -n "$f" 2>&1 ;; esac; done)" "" "shell scripts parse"
+is "$(for f in $(files '*.t'); do [ -x "$f" ] || echo "$f"; done)" "" "every test can be run"
 
 # The one list of tracepoints and the programs agree
 listed=$(sed -n 's/^	X(\([a-z_]*\),.*/\1/p' bpf/events.h | sort)
