@@ -245,7 +245,7 @@ static int open_once(struct session *s, struct vmi_error *err)
  */
 static int open_worker(struct session *s, struct vmi_error *err)
 {
-	struct vmi_error unchanged;
+	struct vmi_error unchanged = { 0 };
 	int r = open_once(s, err);
 
 	for (unsigned int i = 1; i < OPEN_TRIES && !r; i++) {
@@ -501,7 +501,7 @@ static int query_once(struct session *s, const char *sql, const struct vmi_sink 
 int session_query(struct session *s, const char *sql, const struct vmi_sink *sink,
 		  struct vmi_outcome *out, struct vmi_error *err)
 {
-	struct vmi_error unchanged;
+	struct vmi_error unchanged = { 0 };
 	int r = query_once(s, sql, sink, out, err);
 
 	if (r != -ESTALE || s->through)
