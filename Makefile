@@ -192,6 +192,9 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
 	@$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
+# Kept: make would delete them after a first build, and a second would make all that follows anew.
+.SECONDARY: $(B)/bpf/iho.bpf.o $(B)/bpf/memslots.bpf.o
+
 # Skeleton of the programs: DWARF is dropped, BTF stays.
 $(B)/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call say,SKEL)
