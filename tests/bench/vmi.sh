@@ -112,7 +112,7 @@ ms() {
 	echo $((($(date +%s%N) - s) / 1000000))
 }
 # Its modules: of the tasks of these dumps crash 8.0.2 finds only the idle ones
-crash_mod() { echo mod | timeout 300 crash -s "$1/vmlinux" "$2"; }
+crash_mod() { printf 'mod\nquit\n' | timeout 300 crash -s "$1/vmlinux" "$2"; }
 
 # A dump's processes, from the start of the program to the end of its first answer, and again
 peers() {
