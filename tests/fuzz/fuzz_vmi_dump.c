@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__asan_default_options(void);
 const char *__lsan_default_suppressions(void);
 
-/* It asks for what a header claims; as in the worker, whose memory is limited, it does not get it. */
+/* It asks for what a header claims, and, as in the worker, does not get more than the limit. */
 const char *__asan_default_options(void)
 {
 	return "allocator_may_return_null=1:max_allocation_size_mb=512";
