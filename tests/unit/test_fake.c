@@ -49,6 +49,50 @@ static void test_layouts(void **state)
 	}
 }
 
+struct ending {
+	uint64_t at; /* the read before which it ends */
+	void *pgd;
+};
+
+static int ends(struct fake *f, uint64_t gpa, size_t len)
+{
+	const struct ending *e = f->arg;
+
+	if (f->reads == e->at)
+		memset(e->pgd, 0, 4096);
+	return 0;
+}
+
+/*
+ * The process that vCPU 0 ran ends while the kernel is looked for by its page table, at any moment:
+ * the kernel is the same, by the other vCPU's.
+ */
+static void test_page_table_gone(void **state)
+{
+	struct fake *f = fake_new(NULL);
+	uint64_t page = fake_alloc(f, 4096, 4096), reads;
+	struct ending e = { .pgd = fake_at(f, page) };
+	struct vmi_guest *g;
+
+	f->vcpus[0].cr3 = page - FAKE_PAGE_OFFSET;
+	memcpy(e.pgd, fake_phys(f, f->pgd), 4096);
+	f->on_read = ends;
+	f->arg = &e;
+	assert_int_equal(fake_open(f, &g), 0);
+	vmi_guest_close(g);
+	reads = f->reads;
+	for (uint64_t i = 1; i < reads; i += 1 + reads / 200) {
+		memcpy(e.pgd, fake_phys(f, f->pgd), 4096);
+		f->reads = 0;
+		e.at = i;
+		assert_int_equal(fake_open(f, &g), 0);
+		if (g->level != VMI_LEVEL_TYPES)
+			fail_msg("at read %" PRIu64 " of %" PRIu64 ": %s", i, reads, g->missing);
+		vmi_guest_close(g);
+	}
+	fake_free(f);
+}
+
 /* A table's rows, one text each: the columns that are named, with a blank between them. */
 static void rows_are(struct vmi_guest *g, const struct vmi_table *t, const char *const *names,
 		     const char *const *expected)
@@ -122,6 +166,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_layouts),
+		cmocka_unit_test(test_page_table_gone),
 		cmocka_unit_test(test_processes),
 	};
 

@@ -81,6 +81,24 @@ static bool mapped_image(struct vmi_walk *w, uint64_t pgd, bool la57, struct vmi
 	return im->end - im->start >= IMAGE_MIN;
 }
 
+/*
+ * Was this image looked at before? Not to the end, if the page table it was found by, which may be
+ * a process', was given back meanwhile: the upper 2 GiB are elsewhere by it now.
+ */
+static bool was_tried(struct finder *f, const struct vmi_image *im, uint64_t top)
+{
+	for (unsigned int i = 0; i < f->n_tried; i++) {
+		const struct vmi_image *t = &f->tried[i];
+		uint64_t now;
+
+		if (t->start == im->start && t->phys_base == im->phys_base && t->end >= im->end &&
+		    t->la57 == im->la57 && !vmi_read_phys(f->w, t->pgd + 511 * 8, &now, 8) &&
+		    now & 1 && !((now ^ top) & PTE_ADDR))
+			return true;
+	}
+	return false;
+}
+
 static bool try_table(struct finder *f, enum vmi_image_from from, uint64_t pgd, bool la57)
 {
 	struct vmi_image im = { .from = from };
@@ -91,10 +109,8 @@ static bool try_table(struct finder *f, enum vmi_image_from from, uint64_t pgd, 
 		return false;
 	if (f->n_tried == TRIED_MAX || !mapped_image(f->w, pgd, la57, &im))
 		return false;
-	for (unsigned int i = 0; i < f->n_tried; i++)
-		if (f->tried[i].start == im.start && f->tried[i].phys_base == im.phys_base &&
-		    f->tried[i].end >= im.end && f->tried[i].la57 == la57)
-			return false;
+	if (was_tried(f, &im, last))
+		return false;
 	f->tried[f->n_tried++] = im;
 	return f->try(f->arg, &im);
 }
