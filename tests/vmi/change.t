@@ -13,7 +13,8 @@ FORKS=3000 # so many at least, however many statements that takes
 "${CC:-cc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static -pthread -o "$TMP/churn" \
 	tests/vmi/churn.c || exit 1
 
-# What does not come and go, but for the shell that is asked: pid and name of each; pids of the kernel's threads
+# What does not come and go, but for the shell that is asked: pid and name of each; pids of the kernel's threads,
+# those of before too: one that initialises a file system ends by itself
 steady() {
 	guest_run g 'for p in /proc/[0-9]*; do
 		if [ -z "$(head -c 1 $p/cmdline)" ]; then
@@ -22,7 +23,7 @@ steady() {
 			echo "steady ${p#/proc/} $(cat $p/comm)"
 		fi
 		done 2>/dev/null' >"$1/all"
-	sed -n 's/^kernel //p' "$1/all" >"$1/kernel"
+	sed -n 's/^kernel //p' "$1/all" >>"$1/kernel"
 	sed -n 's/^steady //p' "$1/all" >"$1/steady"
 }
 
@@ -36,6 +37,7 @@ change() { # KERNEL
 	ok $? "$1 boots" || return
 	guest_put g "$TMP/churn" /guest/churn
 	guest_run g 'cut -d" " -f1 /proc/modules' >"$d/modules"
+	steady "$d"
 	file=$(guest_run g 'grep -w "raw_diag.ko" /modules/list')
 	guest_run g "/guest/churn '/modules/$file' raw_diag >/run/churn.log 2>&1 </dev/null"
 	ok $? "$1: processes come and go" || return
