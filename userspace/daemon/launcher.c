@@ -8,32 +8,14 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <cap-ng.h>
 
+#include "helper.h"
 #include "launcher.h"
 
-#define ANSWER_SECONDS 2
-#define BROKER_FD      3
-
-static int send_fd(int sock, int fd)
-{
-	char control[CMSG_SPACE(sizeof(int))] = {}, ok = 1;
-	struct iovec iov = { .iov_base = &ok, .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control,
-			      .msg_controllen = sizeof(control) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) == 1 ? 0 : -errno;
-}
+#define BROKER_FD 3
 
 static _Noreturn void become_broker(const char *program, int fd)
 {
@@ -53,9 +35,9 @@ static _Noreturn void become_broker(const char *program, int fd)
 	_exit(127);
 }
 
-static int launch(int sock, const char *program)
+static int launch(const void *program)
 {
-	int pair[2], r;
+	int pair[2];
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -63,21 +45,20 @@ static int launch(int sock, const char *program)
 	pid = fork();
 	if (!pid)
 		become_broker(program, pair[1]);
-	close(pair[1]);
 	/* Where there is none, its end of the socket is closed: that says so. */
-	r = send_fd(sock, pair[0]);
-	close(pair[0]);
-	return r;
+	close(pair[1]);
+	return pair[0];
 }
 
 /* Of a VM's process: its descriptors, mappings, memory slots; and a worker that is nobody. */
-static void keep_needed(void)
+static int confine(void)
 {
 	static const int caps[] = { CAP_SYS_PTRACE,	    CAP_BPF,	CAP_PERFMON,
 				    CAP_SYS_ADMIN,	    CAP_SETUID, CAP_SETGID,
 				    CAP_CHECKPOINT_RESTORE, CAP_KILL,	CAP_DAC_READ_SEARCH,
 				    CAP_DAC_OVERRIDE };
 
+	signal(SIGCHLD, SIG_IGN); /* brokers end without anybody's interest */
 	capng_get_caps_process();
 	for (int c = 0; c <= CAP_LAST_CAP; c++) {
 		bool needed = false;
@@ -89,25 +70,7 @@ static void keep_needed(void)
 		prctl(PR_CAPBSET_DROP, c, 0, 0, 0);
 		capng_update(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE, c);
 	}
-	if (capng_apply(CAPNG_SELECT_CAPS))
-		_exit(1);
-}
-
-static _Noreturn void serve(int sock, const char *program)
-{
-	char byte;
-
-	signal(SIGTERM, SIG_IGN); /* it ends with its parent, whose end of the socket closes */
-	signal(SIGINT, SIG_IGN);
-	signal(SIGCHLD, SIG_IGN); /* brokers end without anybody's interest */
-	prctl(PR_SET_NAME, "ihod-launcher");
-	keep_needed();
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		_exit(1);
-	while (read(sock, &byte, 1) == 1)
-		if (launch(sock, program))
-			break;
-	_exit(0);
+	return capng_apply(CAPNG_SELECT_CAPS) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
 /* iho-query lies where ihod does. */
@@ -130,62 +93,20 @@ static int find_program(char *path, size_t size, struct iho_error *err)
 
 int launcher_start(int *sock, struct iho_error *err)
 {
-	struct timeval t = { .tv_sec = ANSWER_SECONDS };
 	char program[PATH_MAX];
-	int pair[2], r = find_program(program, sizeof(program), err);
-	pid_t pid;
+	const struct helper h = {
+		.name = "ihod-launcher", .confine = confine, .make = launch, .arg = program
+	};
+	int r = find_program(program, sizeof(program), err);
 
-	if (r)
-		return r;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-		snprintf(err->text, sizeof(err->text), "cannot make a socket pair: %s",
-			 strerror(errno));
-		return -errno;
-	}
-	pid = fork();
-	if (pid < 0) {
-		snprintf(err->text, sizeof(err->text), "cannot start a process: %s",
-			 strerror(errno));
-		close(pair[0]);
-		close(pair[1]);
-		return -errno;
-	}
-	if (!pid) {
-		/* nothing else of its parent's */
-		syscall(SYS_dup3, pair[1], 3, O_CLOEXEC);
-		syscall(SYS_close_range, 4, ~0U, 0);
-		serve(3, program);
-	}
-	close(pair[1]);
-	setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
-	*sock = pair[0];
-	return 0;
+	return r ? r : helper_start(sock, &h, err);
 }
 
 int launcher_broker(int *sock)
 {
-	char control[CMSG_SPACE(sizeof(int))], byte = 0;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control,
-			      .msg_controllen = sizeof(control) };
-	struct cmsghdr *c;
-	int fd = -1;
+	int fd = helper_ask(sock);
 
-	if (*sock < 0)
-		return -EPIPE;
-	if (send(*sock, &byte, 1, MSG_NOSIGNAL) != 1 ||
-	    recvmsg(*sock, &msg, MSG_CMSG_CLOEXEC) != 1) {
-		/* out of step or gone: never again */
-		close(*sock);
-		*sock = -1;
-		return -EPIPE;
-	}
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
 	if (fd >= 0)
 		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	return fd < 0 ? -EPIPE : fd;
+	return fd;
 }
