@@ -41,7 +41,7 @@ struct statement {
 	struct event *timer; /* its time is over, or the next look of a subscription is due */
 	double interval_s; /* 0: once */
 	bool results; /* of a subscription: each whole, not what changed */
-	uint64_t looks, late; /* late: looks that were due while the one before was not over */
+	uint64_t looks;
 	enum { QUEUED, RUNNING, PAUSED } state;
 	const char *ended; /* the code of who ended it, before the broker said so */
 };
@@ -129,17 +129,11 @@ static bool tell_error(struct client *c, const json_t *id, const char *code, con
 static int log_line(struct introspect *in, const char *event, const struct ucred *who,
 		    const char *vm, const char *sql, json_t *more, struct iho_error *err)
 {
-	char *cut = sql ? strndup(sql, IHO_AUDIT_SQL_BYTES) : NULL;
-	size_t n = cut ? strlen(cut) : 0;
-	json_t *j = json_pack("{s:f, s:s, s:I, s:I, s:I, s:s}", "time", clock_s(), "event", event,
-			      "uid", (json_int_t)who->uid, "gid", (json_int_t)who->gid, "pid",
-			      (json_int_t)who->pid, "vm", vm);
+	/* the statement is whole: a request has IHO_REQUEST_BYTES at the most */
+	json_t *j = json_pack("{s:f, s:s, s:I, s:I, s:I, s:s, s:s?}", "time", clock_s(), "event",
+			      event, "uid", (json_int_t)who->uid, "gid", (json_int_t)who->gid,
+			      "pid", (json_int_t)who->pid, "vm", vm, "sql", sql);
 
-	/* not within a character */
-	while (n && n == IHO_AUDIT_SQL_BYTES && (cut[n - 1] & 0xc0) == 0x80)
-		cut[--n] = 0;
-	json_object_set_new(j, "sql", cut ? json_string(cut) : json_null());
-	free(cut);
 	json_object_update(j, more);
 	json_decref(more);
 	return audit_write(in->audit, j, err);
@@ -244,8 +238,7 @@ static void end(struct statement *s, const char *code)
 		return;
 	s->ended = code;
 	bufferevent_enable(b->bev, EV_READ);
-	if (b->about)
-		send_broker(b, json_pack("{s:b}", "cancel", 1));
+	send_broker(b, json_pack("{s:b}", "cancel", 1));
 	b->cancelled = true;
 	set_timer(b->timer, GRACE_S);
 }
@@ -305,9 +298,9 @@ static json_t *watches(const struct broker *b)
 	json_t *a = json_array();
 	struct statement *s;
 
-	TAILQ_FOREACH(s, &b->in->statements, link)
-	if (s->broker == b && s->interval_s > 0 && !s->results)
-		json_array_append_new(a, json_integer((json_int_t)s->n));
+	TAILQ_FOREACH (s, &b->in->statements, link)
+		if (s->broker == b && s->interval_s > 0 && !s->results)
+			json_array_append_new(a, json_integer((json_int_t)s->n));
 	return a;
 }
 
@@ -352,9 +345,9 @@ static bool is_idle(const struct broker *b)
 {
 	const struct statement *s;
 
-	TAILQ_FOREACH(s, &b->in->statements, link)
-	if (s->broker == b)
-		return false;
+	TAILQ_FOREACH (s, &b->in->statements, link)
+		if (s->broker == b)
+			return false;
 	return true;
 }
 
@@ -488,7 +481,9 @@ static void on_broker_read(struct bufferevent *bev, void *arg)
 		if (!go_on)
 			return;
 	}
-	if (evbuffer_get_length(in) > IHO_STATEMENT_LINE_BYTES)
+	/* no whole line is left */
+	if (bufferevent_get_enabled(bev) & EV_READ &&
+	    evbuffer_get_length(in) > IHO_STATEMENT_LINE_BYTES)
 		broker_end(b, IHO_ERR_WORKER, "the worker did not keep to the protocol", -EPIPE);
 }
 
@@ -542,9 +537,9 @@ static bool make_room(struct introspect *in)
 
 	if (in->n_brokers < IHO_GUESTS)
 		return true;
-	TAILQ_FOREACH(b, &in->brokers, link)
-	if (is_idle(b) && (!oldest || b->used_s < oldest->used_s))
-		oldest = b;
+	TAILQ_FOREACH (b, &in->brokers, link)
+		if (is_idle(b) && (!oldest || b->used_s < oldest->used_s))
+			oldest = b;
 	if (oldest)
 		broker_free(oldest);
 	return oldest;
@@ -555,9 +550,9 @@ static struct broker *broker_for(struct introspect *in, const char *vm, const ch
 {
 	struct broker *b;
 
-	TAILQ_FOREACH(b, &in->brokers, link)
-	if (!strcmp(b->vm, vm))
-		return b;
+	TAILQ_FOREACH (b, &in->brokers, link)
+		if (!strcmp(b->vm, vm))
+			return b;
 	*code = IHO_ERR_LIMIT;
 	*why = "too many guests are looked into at once";
 	if (!make_room(in))
@@ -580,8 +575,7 @@ static const char *no_more(const struct introspect *in, const struct client *c)
 	unsigned int of_client = 0, of_user = 0;
 	const struct statement *s;
 
-	TAILQ_FOREACH(s, &in->statements, link)
-	{
+	TAILQ_FOREACH (s, &in->statements, link) {
 		of_client += s->client == c;
 		of_user += s->who.uid == client_credentials(c)->uid;
 	}
@@ -598,9 +592,9 @@ static struct statement *find(const struct introspect *in, const struct client *
 {
 	struct statement *s;
 
-	TAILQ_FOREACH(s, &in->statements, link)
-	if (s->client == c && json_equal(s->id, id))
-		return s;
+	TAILQ_FOREACH (s, &in->statements, link)
+		if (s->client == c && json_equal(s->id, id))
+			return s;
 	return NULL;
 }
 
@@ -635,6 +629,8 @@ static const char *read_request(struct statement *s, const json_t *request, bool
 	if (!about && !json_is_string(sql))
 		return "\"sql\" is a statement, in a string";
 	s->sql = about ? NULL : strdup(json_string_value(sql));
+	if (!about && !s->sql)
+		return "out of memory";
 	if ((limits && !json_is_object(limits)) || !lower(limits, "rows", &s->rows) ||
 	    !lower(limits, "bytes", &s->bytes) || !lower(limits, "ms", &s->ms))
 		return "\"limits\" are \"rows\", \"bytes\" and \"ms\", numbers from 1 on";
@@ -659,9 +655,8 @@ static void on_statement_timer(evutil_socket_t fd, short what, void *arg)
 		end(s, IHO_ERR_TIME);
 		return;
 	}
-	/* A subscriber that has not read the last news yet gets no more for now. */
+	/* A subscriber that has not read the last news yet is left out of this round. */
 	if (s->client && client_backlog(s->client)) {
-		s->late++;
 		set_timer(s->timer, s->interval_s);
 		return;
 	}
@@ -822,8 +817,7 @@ void introspect_drained(void *arg, struct client *c)
 	struct introspect *in = arg;
 	struct broker *b;
 
-	TAILQ_FOREACH(b, &in->brokers, link)
-	{
+	TAILQ_FOREACH (b, &in->brokers, link) {
 		if (!b->running || b->running->client != c)
 			continue;
 		bufferevent_enable(b->bev, EV_READ);

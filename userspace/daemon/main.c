@@ -387,7 +387,7 @@ static int prepare_introspection(struct daemon *d, struct server_options *so,
 		}
 		io.group = g->gr_gid;
 	}
-	if (!strcmp(d->o.audit, AUDIT_PATH))
+	if (io.on && !strcmp(d->o.audit, AUDIT_PATH))
 		mkdir("/var/log/iho", 0700);
 	r = introspect_open(&d->introspect, d->base, &io, err);
 	so->asks = introspect_asks;

@@ -35,7 +35,6 @@
 #define IHO_INTERVAL_MAX_S	 3600.0
 #define IHO_GUESTS		 8 /* that are kept open */
 #define IHO_GUEST_IDLE_S	 120 /* until one that nobody asks about is closed */
-#define IHO_AUDIT_SQL_BYTES	 4096
 
 /* The descriptors that come with the answer to "maps", in this order. */
 enum iho_wire_fd {
