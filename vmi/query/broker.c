@@ -8,14 +8,15 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "../../userspace/lib/protocol.h"
 #include "sender.h"
 #include "session.h"
 #include "worker.h"
 
-#define LINE_BYTES    (1u << 20) /* to ihod */
+/* Of a line to ihod, which puts who it is for before it. */
+#define LINE_BYTES    (IHO_STATEMENT_LINE_BYTES / 2)
 #define REQUEST_BYTES (128u << 10)
 #define WATCHES	      16
-#define WATCH_ROWS    20000
 #define WATCH_BYTES   (8u << 20)
 
 /* Rows as compact JSON; sorted, they compare as a whole result does. */
@@ -128,11 +129,14 @@ static int keep_columns(void *arg, const char *const *names, size_t n)
 static int keep_row(void *arg, const struct vmi_value *v, size_t n)
 {
 	struct collected *c = arg;
-	json_t *row = sender_row(v, n);
-	char *text = row ? json_dumps(row, JSON_COMPACT) : NULL;
+	char *text = sender_row(v, n);
 
-	json_decref(row);
-	c->failed = rows_add(&c->rows, text);
+	if (text && strlen(text) > LINE_BYTES - 2 * WORKER_BATCH_BYTES) {
+		free(text);
+		c->failed = -E2BIG;
+	} else {
+		c->failed = rows_add(&c->rows, text);
+	}
 	return c->failed;
 }
 
@@ -141,31 +145,45 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Rows that go in lines of about WORKER_BATCH_BYTES, {"KEY":[ROW,...]}. */
 struct batch {
 	struct channel *channel;
 	const char *key;
-	json_t *rows;
+	FILE *line; /* NULL: none is begun */
+	char *text; /* the line's */
 	size_t bytes, n;
 };
 
 static int batch_flush(struct batch *b)
 {
-	json_t *rows = b->rows;
+	FILE *line = b->line;
+	int r;
 
-	b->rows = NULL;
-	b->bytes = 0;
-	return rows ? channel_send(b->channel, json_pack("{s:o}", b->key, rows), NULL, 0, 0) : 0;
+	if (!line)
+		return 0;
+	b->line = NULL;
+	fputs("]}\n", line);
+	r = ferror(line) || fclose(line) ? -ENOMEM
+					 : channel_send_line(b->channel, b->text, b->bytes, 0);
+	free(b->text);
+	b->text = NULL;
+	return r;
 }
 
-static int batch_add(struct batch *b, const char *text)
+static int batch_add(struct batch *b, const char *row)
 {
-	if (!b->rows)
-		b->rows = json_array();
-	if (json_array_append_new(b->rows, json_loads(text, 0, NULL)))
+	bool first = !b->line;
+
+	if (first)
+		b->line = open_memstream(&b->text, &b->bytes);
+	if (!b->line)
 		return -ENOMEM;
+	if (first)
+		fprintf(b->line, "{\"%s\":[%s", b->key, row);
+	else
+		fprintf(b->line, ",%s", row);
 	b->n++;
-	b->bytes += strlen(text);
-	return b->bytes >= WORKER_BATCH_BYTES ? batch_flush(b) : 0;
+	return ftell(b->line) >= (long)WORKER_BATCH_BYTES ? batch_flush(b) : 0;
 }
 
 /* All of `a` that is not in `b`; both are sorted, and may hold a row more than once. */
@@ -182,7 +200,7 @@ static int without(const struct rows *a, const struct rows *b, struct batch *out
 		else
 			r = batch_add(out, a->row[i]);
 	}
-	return r ? r : batch_flush(out);
+	return r ? r : batch_flush(out); /* what failed ends the broker */
 }
 
 static bool is_whole(const struct vmi_outcome *out)
@@ -272,15 +290,16 @@ static int on_watch(struct broker *b, int key, const char *sql, struct counter *
 	int r = w ? 0 : -E2BIG, sent = 0;
 
 	c->to = (struct vmi_sink){ .columns = keep_columns, .row = keep_row, .arg = &got };
-	if (c->max_rows > WATCH_ROWS)
-		c->max_rows = WATCH_ROWS;
+	if (c->max_rows > IHO_WATCH_ROWS)
+		c->max_rows = IHO_WATCH_ROWS;
 	if (c->max_bytes > WATCH_BYTES)
 		c->max_bytes = WATCH_BYTES;
 	if (!r)
 		r = ask(b, sql, c, &out, &err);
 	if (!r && (c->full || got.failed)) {
-		r = c->full ? -E2BIG : -ENOMEM;
-		snprintf(err.text, sizeof(err.text), "the result is too large to be watched");
+		r = got.failed ? got.failed : -E2BIG;
+		snprintf(err.text, sizeof(err.text), "%s",
+			 r == -E2BIG ? "the result is too large to be watched" : "out of memory");
 	}
 	if (!r) {
 		qsort(got.rows.row, got.rows.n, sizeof(*got.rows.row), by_text);

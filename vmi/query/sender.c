@@ -2,7 +2,6 @@
 #include "sender.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,22 +33,6 @@ int sender_failure(struct channel *c, int code, const char *text, const struct v
 	return channel_send(c, j, NULL, 0, 0);
 }
 
-static json_t *value_json(const struct vmi_value *v)
-{
-	switch (v->kind) {
-	case VMI_V_INT:
-		return json_integer(v->i);
-	case VMI_V_DOUBLE:
-		/* JSON has no infinity; SQLite itself makes NULL of what is no number. */
-		return isfinite(v->d) ? json_real(v->d) : json_null();
-	case VMI_V_TEXT:
-		return json_stringn(v->s, v->n);
-	case VMI_V_NULL:
-		break;
-	}
-	return json_null();
-}
-
 /* As JSON, at the most: a newline, a quote and a backslash take two; a number takes 25. */
 static size_t row_bytes(const struct vmi_value *v, size_t n)
 {
@@ -72,19 +55,6 @@ json_t *sender_columns(const char *const *names, size_t n)
 		json_array_append_new(a, json_string(clean));
 	}
 	return a;
-}
-
-json_t *sender_row(const struct vmi_value *v, size_t n)
-{
-	json_t *row = json_array();
-
-	for (size_t i = 0; i < n; i++) {
-		if (json_array_append_new(row, value_json(&v[i]))) {
-			json_decref(row);
-			return NULL;
-		}
-	}
-	return row;
 }
 
 static int on_columns(void *arg, const char *const *names, size_t n)
@@ -167,6 +137,27 @@ static char *put_value(char *to, const struct vmi_value *v)
 	return to + 4;
 }
 
+static char *put_row(char *to, const struct vmi_value *v, size_t n)
+{
+	*to++ = '[';
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			*to++ = ',';
+		to = put_value(to, &v[i]);
+	}
+	*to++ = ']';
+	return to;
+}
+
+char *sender_row(const struct vmi_value *v, size_t n)
+{
+	char *text = malloc(row_bytes(v, n) + 1);
+
+	if (text)
+		*put_row(text, v, n) = 0;
+	return text;
+}
+
 static const char begin[] = "{\"rows\":[", end[] = "]}\n";
 
 static int batch_for(struct sender *s, size_t bytes)
@@ -218,13 +209,7 @@ static int on_row(void *arg, const struct vmi_value *v, size_t n)
 		memcpy(to, begin, sizeof(begin) - 1);
 		to += sizeof(begin) - 1;
 	}
-	*to++ = '[';
-	for (size_t i = 0; i < n; i++) {
-		if (i)
-			*to++ = ',';
-		to = put_value(to, &v[i]);
-	}
-	*to++ = ']';
+	to = put_row(to, v, n);
 	s->batch_bytes = (size_t)(to - s->batch);
 	return s->batch_bytes >= WORKER_BATCH_BYTES ? flush(s) : 0;
 }

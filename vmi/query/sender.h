@@ -23,8 +23,8 @@ void sender_begin(struct sender *s, struct channel *c, size_t max);
 /* Sends what is left, frees; tells in `out` what could not be sent. Returns `sent`. */
 int sender_end(struct sender *s, struct vmi_outcome *out);
 
-/* A row as a JSON array: a new reference, or NULL. */
-json_t *sender_row(const struct vmi_value *v, size_t n);
+/* A row as the text of a JSON array, to be freed; NULL: no memory. */
+char *sender_row(const struct vmi_value *v, size_t n);
 /* The names of columns as a JSON array, presentable: a new reference. */
 json_t *sender_columns(const char *const *names, size_t n);
 
