@@ -65,16 +65,21 @@ static void copy(char *to, size_t size, const struct vmi_value *v)
 	snprintf(to, size, "%s", v->kind == VMI_V_TEXT ? v->s : "");
 }
 
+static struct tenant_row *find_row(struct tenant *t, int64_t tid)
+{
+	for (size_t i = 0; i < t->next.n; i++)
+		if (t->next.rows[i].tid == tid)
+			return &t->next.rows[i];
+	return NULL;
+}
+
 static struct tenant_row *row_of(struct tenant *t, int64_t tid)
 {
-	struct tenant_row *r = t->next.rows;
+	struct tenant_row *r = find_row(t, tid);
 
-	for (size_t i = 0; i < t->next.n; i++)
-		if (r[i].tid == tid)
-			return &r[i];
-	if (t->next.n == ROWS_MAX)
-		return NULL;
-	r = &r[t->next.n++];
+	if (r || t->next.n == ROWS_MAX)
+		return r;
+	r = &t->next.rows[t->next.n++];
 	*r = (struct tenant_row){ .tid = tid,
 				  .pid = -1,
 				  .uid = -1,
@@ -176,15 +181,10 @@ static int take_task(void *arg, const struct vmi_value *v, size_t n)
 	struct tenant *t = arg;
 	int64_t tid = integer(&v[0]), ms = integer(&v[3]);
 	double cpu = cpu_of(t, tid, ms);
-	struct tenant_row *r = NULL;
+	struct tenant_row *r = cpu > 0 ? row_of(t, tid) : find_row(t, tid);
 
 	if (t->n_times < TASKS_MAX)
 		t->times[t->n_times++] = (struct times){ tid, ms };
-	for (size_t i = 0; i < t->next.n && !r; i++)
-		if (t->next.rows[i].tid == tid)
-			r = &t->next.rows[i];
-	if (!r && cpu > 0)
-		r = row_of(t, tid);
 	if (!r)
 		return 0;
 	r->pid = integer(&v[1]);

@@ -163,17 +163,25 @@ static json_t *vcpu_row(const struct iho_vcpu *v)
 	return o;
 }
 
+static json_t *exit_row(const struct iho_vcpu *v, const char *handled, const char *reason,
+			uint64_t total)
+{
+	json_t *o = vcpu_row(v);
+
+	json_object_set_new(o, "handled", json_string(handled));
+	json_object_set_new(o, "reason", iho_text_json(reason));
+	json_object_set_new(o, "total", count(total));
+	return o;
+}
+
 static void add_exits(const struct host *h, json_t *a, const struct iho_vcpu *v)
 {
 	double s = seconds(h);
 
 	for (size_t i = 0; i < v->exit_rows.n; i++) {
 		const struct iho_exit_row *e = &v->exit_rows.v[i];
-		json_t *o = vcpu_row(v);
+		json_t *o = exit_row(v, "kvm", e->reason, e->total);
 
-		json_object_set_new(o, "handled", json_string("kvm"));
-		json_object_set_new(o, "reason", iho_text_json(e->reason));
-		json_object_set_new(o, "total", count(e->total));
 		json_object_set_new(o, "per_s", json_real((double)e->delta / s));
 		json_object_set_new(o, "time_ns", count(e->time_ns));
 		json_object_set_new(o, "share", json_real((double)e->time_delta_ns / (s * 1e9)));
@@ -184,11 +192,8 @@ static void add_exits(const struct host *h, json_t *a, const struct iho_vcpu *v)
 	}
 	for (size_t i = 0; i < v->user_rows.n; i++) {
 		const struct iho_user_row *e = &v->user_rows.v[i];
-		json_t *o = vcpu_row(v);
+		json_t *o = exit_row(v, "vmm", e->reason, e->total);
 
-		json_object_set_new(o, "handled", json_string("vmm"));
-		json_object_set_new(o, "reason", iho_text_json(e->reason));
-		json_object_set_new(o, "total", count(e->total));
 		json_object_set_new(o, "per_s", json_real((double)e->delta / s));
 		json_object_set_new(o, "time_ns", count(e->time_ns));
 		json_object_set_new(o, "share", json_real((double)e->time_delta_ns / (s * 1e9)));
@@ -246,23 +251,16 @@ static void add_counts(const struct host *h, json_t *a, const struct iho_vcpu *v
 
 	for (size_t i = 0; i < v->exit_rows.n; i++) {
 		const struct iho_exit_row *e = &v->exit_rows.v[i];
-		json_t *o = vcpu_row(v);
+		json_t *o = exit_row(v, "kvm", e->reason, e->total);
 
-		json_object_set_new(o, "handled", json_string("kvm"));
 		if (e->isa == IHO_ISA_VMX || e->isa == IHO_ISA_SVM)
 			json_object_set_new(o, "isa", json_string(isa[e->isa]));
-		json_object_set_new(o, "reason", iho_text_json(e->reason));
-		json_object_set_new(o, "total", count(e->total));
 		json_array_append_new(a, o);
 	}
 	for (size_t i = 0; i < v->user_rows.n; i++) {
 		const struct iho_user_row *e = &v->user_rows.v[i];
-		json_t *o = vcpu_row(v);
 
-		json_object_set_new(o, "handled", json_string("vmm"));
-		json_object_set_new(o, "reason", iho_text_json(e->reason));
-		json_object_set_new(o, "total", count(e->total));
-		json_array_append_new(a, o);
+		json_array_append_new(a, exit_row(v, "vmm", e->reason, e->total));
 	}
 }
 

@@ -211,7 +211,13 @@ static void partial(const struct run *run, const char *name, const struct vmi_ou
 
 /* ---- queries ---- */
 
-/* 0; -EIO: the guest is gone; other failures are told, and are the query's own. */
+/* The guest, or ihod: no other query would be answered either. */
+static bool is_gone(int r)
+{
+	return r == -EIO || r == -ENOTCONN;
+}
+
+/* 0; is_gone(); other failures are told, and are the query's own. */
 static int collect(const struct run *run, const char *name, const char *sql, struct collect *c)
 {
 	const struct vmi_sink sink = { .columns = on_columns, .row = on_row, .arg = c };
@@ -249,7 +255,7 @@ static int run_query(struct run *run, struct query *q)
 	int r = collect(run, q->q->name, q->q->sql, &c);
 
 	if (r)
-		return r == -EIO ? r : 0;
+		return is_gone(r) ? r : 0;
 	if (q->q->snapshot) {
 		print_snapshot(run, q, &c.rows);
 		drop(&c.rows);
@@ -274,7 +280,7 @@ static int discover(struct run *run, uint64_t now)
 
 		run->active = !r && c.rows.n;
 		drop(&c.rows);
-		if (r == -EIO)
+		if (is_gone(r))
 			return r;
 	}
 	return 0;

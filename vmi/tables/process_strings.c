@@ -67,10 +67,11 @@ static bool end_run(struct scan *s, struct run *run)
 	run->n = 0;
 	if (n < s->min_length)
 		return false;
-	if (s->strings++ == STRINGS_MAX || s->texts + n > TEXT_BYTES) {
+	if (s->strings == STRINGS_MAX || s->texts + n > TEXT_BYTES) {
 		vmi_walk_stop(s->w, VMI_STOP_ROWS, "the texts of a process");
 		return true;
 	}
+	s->strings++;
 	s->texts += n;
 	vmi_row(s->r);
 	vmi_int(s->r, COL_PID, s->task.pid);
