@@ -107,6 +107,10 @@ def limits(path, vm):
         expect("interval %s" % interval, code(c.last(20 + i)), "request")
     c.send(id=30, method="subscribe", vm=vm, sql=LARGE, interval=1)
     expect("too large to be watched", code(c.last(30)), "limit")
+    wide = "replace(hex(zeroblob(125000)), '0', 'x')"
+    c.send(id=31, method="subscribe", vm=vm, sql="SELECT " + ", ".join([wide] * 8), interval=1)
+    expect("a row larger than a line", code(c.last(31)), "limit")
+    expect("others of that guest", code(c.query(32, vm, "SELECT 1")), "ok")
 
 
 def crowd(path, vm):
