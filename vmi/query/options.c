@@ -88,34 +88,26 @@ static int usage(const struct query_options *o, const char *fmt, ...)
 	return 2;
 }
 
-/* -------------------------------------------------------------------------------------- short
- * forms */
+/* ---- short forms ---- */
 
-#define NET_END(address, port)                                                                     \
-	"CASE WHEN s.family = 10 THEN '[' || s." address " || ']' ELSE s." address                 \
-	" END || ':' || "                                                                          \
-	"CASE s." port " WHEN 0 THEN '*' ELSE s." port " END"
-#define NET_SQL                                                                                    \
-	"SELECT CASE s.protocol WHEN 6 THEN 'tcp' WHEN 17 THEN 'udp' WHEN 136 THEN 'udplite' "     \
-	"WHEN 1 THEN 'icmp' WHEN 58 THEN 'icmp' WHEN 132 THEN 'sctp' WHEN 262 THEN 'mptcp' "       \
-	"ELSE 'ip' || s.protocol END || CASE s.family WHEN 10 THEN '6' ELSE '' END AS protocol, "  \
-	"CASE WHEN s.state <> '' THEN s.state WHEN s.remote_port <> 0 THEN 'ESTABLISHED' "         \
-	"ELSE 'UNCONN' END AS state, " NET_END(                                                    \
-		"local_address",                                                                   \
-		"local_port") " AS local, " NET_END("remote_address",                              \
-						    "remote_port") " AS peer, "                    \
-								   "nullif(s.pid, -1) AS pid, "    \
-								   "nullif(s.fd, -1) AS fd, "      \
-								   "p.name AS process, "           \
-								   "s.net_namespace "              \
-								   "FROM process_open_sockets AS " \
-								   "s LEFT JOIN processes AS p "   \
-								   "ON p.pid = s.pid "             \
-								   "WHERE s.family IN (2, 10) "    \
-								   "AND s.local_port <> 0 "        \
-								   "ORDER BY s.protocol, s.state " \
-								   "<> 'LISTEN', s.local_port, "   \
-								   "s.family, s.pid, s.fd"
+/* One end of a socket, "local" or "remote". */
+#define NET_END(end)                                                                               \
+	"CASE s.family WHEN 10 THEN '[' || s." end "_address || ']' ELSE s." end "_address END "   \
+	"|| ':' || CASE s." end "_port WHEN 0 THEN '*' ELSE s." end "_port END"
+
+/* clang-format off */
+static const char net_sql[] =
+	"SELECT CASE s.protocol WHEN 6 THEN 'tcp' WHEN 17 THEN 'udp' WHEN 136 THEN 'udplite' "
+	"WHEN 1 THEN 'icmp' WHEN 58 THEN 'icmp' WHEN 132 THEN 'sctp' WHEN 262 THEN 'mptcp' "
+	"ELSE 'ip' || s.protocol END || CASE s.family WHEN 10 THEN '6' ELSE '' END AS protocol, "
+	"CASE WHEN s.state <> '' THEN s.state WHEN s.remote_port <> 0 THEN 'ESTABLISHED' "
+	"ELSE 'UNCONN' END AS state, "
+	NET_END("local") " AS local, " NET_END("remote") " AS peer, "
+	"nullif(s.pid, -1) AS pid, nullif(s.fd, -1) AS fd, p.name AS process, s.net_namespace "
+	"FROM process_open_sockets AS s LEFT JOIN processes AS p ON p.pid = s.pid "
+	"WHERE s.family IN (2, 10) AND s.local_port <> 0 "
+	"ORDER BY s.protocol, s.state <> 'LISTEN', s.local_port, s.family, s.pid, s.fd";
+/* clang-format on */
 
 static const struct short_form {
 	const char *word, *sql, *help;
@@ -148,7 +140,7 @@ static const struct short_form {
 	{
 		/* Beside ss -tunap; who has no process waits for its end, or is the kernel's. */
 		.word = "net",
-		.sql = NET_SQL,
+		.sql = net_sql,
 		.help = "its IP sockets, and who has them open",
 	},
 	{
@@ -200,8 +192,7 @@ static int take_sql(struct query_options *o, int argc, char **argv)
 	return o->sql ? 0 : usage(o, "out of memory");
 }
 
-/* ------------------------------------------------------------------------------------------
- * options */
+/* ---- options ---- */
 
 static bool number(const char *text, double min, double max, double *out)
 {
