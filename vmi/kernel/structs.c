@@ -144,8 +144,7 @@ uint64_t vmi_rb_next(struct vmi_rb *r)
 	return node;
 }
 
-/* -------------------------------------------------------------------------------------------
- * xarrays */
+/* ---- xarrays ---- */
 
 /* Entries (include/linux/xarray.h): 01 and 11 are values, 10 is internal, 00 is a pointer. */
 #define XA_TAG(e)      ((e)&3)

@@ -164,8 +164,7 @@ int vmi_kvm_slots(const struct vmi_live *l, struct vmi_slots *out, char how[160]
 	return err;
 }
 
-/* -----------------------------------------------------------------------------------------
- * registers */
+/* ---- registers ---- */
 
 static bool all(uint32_t known, uint32_t bits)
 {

@@ -161,8 +161,7 @@ static int dot(struct shell *sh, char *line)
 	return 0;
 }
 
-/* ---------------------------------------------------------------------------------------
- * completion */
+/* ---- completion ---- */
 
 static const char *const words[] = {
 	"SELECT",    "FROM",	"WHERE",   "ORDER BY", "GROUP BY", "LIMIT", "JOIN",
@@ -217,8 +216,7 @@ static char **completion(const char *text, int start, int end)
 	return rl_completion_matches(text, complete);
 }
 
-/* ------------------------------------------------------------------------------------------
- * history */
+/* ---- history ---- */
 
 /* $XDG_STATE_HOME/iho-query.history; NULL: there is no place for it. */
 static char *history_file(void)
@@ -256,8 +254,7 @@ static void history_end(const char *file)
 	umask(was);
 }
 
-/* --------------------------------------------------------------------------------------------
- * lines */
+/* ---- lines ---- */
 
 static bool blank(const char *s)
 {
