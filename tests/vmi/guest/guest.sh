@@ -77,20 +77,26 @@ guest_overlay() {
 	mv "$GUESTS/overlay.new" "$GUESTS/overlay"
 }
 
-# QEMU's TCG now and then breaks a kernel that boots on several CPUs: that is no matter of what is
-# tested, which looks only at guests that got ready.
+# QEMU's TCG now and then breaks a kernel that boots on several CPUs, or has it stand still: that is
+# no matter of what is tested, which looks only at guests that got ready.
 guest_start() {
 	local try
 	for try in 1 2 3; do
 		guest_boot "$@" && return
-		grep -qs 'Kernel panic' "$GUESTS/$1/console" || return
-		echo "iho: guest: $1: its kernel panicked while it booted, try $try of 3" >&2
+		if [ $? = 2 ]; then
+			echo "iho: guest: $1: it stood still while it booted, try $try of 3" >&2
+		elif grep -qs 'Kernel panic' "$GUESTS/$1/console"; then
+			echo "iho: guest: $1: its kernel panicked while it booted, try $try of 3" >&2
+		else
+			return 1
+		fi
 	done
 	return 1
 }
 
+# 2: the guest does not answer
 guest_boot() {
-	local name=$1 kernel=$2 d o cpu args=() append="console=ttyS0 quiet panic=-1"
+	local failed=1 name=$1 kernel=$2 d o cpu args=() append="console=ttyS0 quiet panic=-1"
 	local smp=1 mem=512M memory=memfd kaslr=on la57=off pti=off boot=bzimage workload=on
 	local vmcoreinfo=off files=
 	shift 2
@@ -147,10 +153,12 @@ guest_boot() {
 	GUEST_PID=$!
 	GUEST_PIDS[$name]=$GUEST_PID
 	[ -z "${TAP_PIDS+x}" ] || TAP_PIDS+=("$GUEST_PID")
-	"$guest_here/talk.py" run "$d/agent" 'cat /run/failed && ! [ -s /run/failed ]' || {
+	# seconds, but for a machine that does much else
+	GUEST_LIMIT=120 "$guest_here/talk.py" run "$d/agent" 'cat /run/failed && ! [ -s /run/failed ]' || {
+		[ $? != 124 ] || failed=2
 		guest_die "$name did not get ready:" "$(tail -n 5 "$d/qemu.log" "$d/console")"
 		guest_stop "$name"
-		return 1
+		return $failed
 	}
 	rm -f "$d/initrd"
 }

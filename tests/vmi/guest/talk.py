@@ -5,6 +5,8 @@
 talk.py run AGENT SCRIPT          has the guest execute a script; its output and status are ours
 talk.py put AGENT FILE PATH       a file of this machine into the guest
 talk.py qmp QMP COMMAND [JSON]    a command to QEMU's monitor; prints what it returns
+
+Exit status 124: no answer in GUEST_LIMIT seconds (300).
 """
 import json
 import os
@@ -85,4 +87,8 @@ def main(argv):
 if __name__ == '__main__':
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    sys.exit(main(sys.argv))
+    try:
+        sys.exit(main(sys.argv))
+    except TimeoutError:
+        print(f'talk.py: no answer in {LIMIT:.0f} s', file=sys.stderr)
+        sys.exit(124)
