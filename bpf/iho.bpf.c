@@ -151,8 +151,13 @@ static __always_inline __u64 vm_key(const void *kvm)
 
 /* ---- slots and threads ---- */
 
-/* Takes a slot for a thread. Returns slot + 1, or 0. */
-static __noinline __u32 slot_take(struct task_struct *task, __u64 now, __u32 state, __u32 resume)
+/*
+ * Takes a slot for a thread. Returns slot + 1, or 0. The kernel refuses task storage where another
+ * program or the end of a task was interrupted in it on this CPU: an event is lost by that; an
+ * iterator comes again.
+ */
+static __noinline __u32 slot_take(struct task_struct *task, __u64 now, __u32 state, __u32 resume,
+				  __u32 event)
 {
 	struct task_ref ref = {}, *have;
 	struct iho_slot *s;
@@ -184,7 +189,7 @@ static __noinline __u32 slot_take(struct task_struct *task, __u64 now, __u32 sta
 	ref.idx = idx + 1;
 	have = bpf_task_storage_get(&task_refs, task, &ref, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!have || have->idx != idx + 1) {
-		if (!have)
+		if (!have && event)
 			lose(IHO_LOSS_NO_STORAGE);
 		bpf_map_push_elem(&free_slots, &idx, 0);
 		return have ? have->idx : 0;
@@ -207,7 +212,7 @@ static __noinline __u32 slot_of_current(__u64 now, __u32 create)
 		return ref->idx;
 	if (!create)
 		return 0;
-	idx = slot_take(task, now, IHO_ST_UNKNOWN, IHO_ST_UNKNOWN);
+	idx = slot_take(task, now, IHO_ST_UNKNOWN, IHO_ST_UNKNOWN, 1);
 	s = idx ? iho_slot_at(idx - 1) : NULL;
 	/* Taking the slot took time of its own: the bill starts when that is over. */
 	if (s && s->core.state == IHO_ST_UNKNOWN && s->core.since_ns == now)
@@ -920,7 +925,7 @@ int adopt_vcpus(struct bpf_iter__task *ctx)
 			st = run == IHO_ST_QEMU ? IHO_ST_QEMU_ASLEEP : IHO_ST_BLOCKED;
 		else if (!task->on_cpu)
 			st = IHO_ST_PREEMPTED;
-		idx = slot_take(task, bpf_ktime_get_ns(), st, run);
+		idx = slot_take(task, bpf_ktime_get_ns(), st, run, 0);
 	}
 	s = idx ? iho_slot_at(idx - 1) : NULL;
 	if (!s || s->vcpu_id >= 0)

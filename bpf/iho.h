@@ -255,7 +255,7 @@ struct iho_slot {
 /* What is lost for the host as a whole. */
 enum iho_loss {
 	IHO_LOSS_NO_SLOT, /* events of vCPUs that found no free slot */
-	IHO_LOSS_NO_STORAGE, /* the kernel refused task storage */
+	IHO_LOSS_NO_STORAGE, /* events for which the kernel refused task storage */
 	IHO_LOSS_WAITERS, /* more waiting vCPUs on a CPU than IHO_WAITERS */
 	IHO_LOSS_SHARED, /* no room in the shared tables */
 	IHO_LOSS_NESTED, /* a switch in the middle of an event's program */
