@@ -686,6 +686,19 @@ static void flatten(const struct file *f, struct file *out)
 	put(out, at, head, 16);
 }
 
+static int try_dump(const char *path)
+{
+	struct vmi_error err = {};
+	struct vmi_target *t;
+	struct vmi_mem *m;
+	int r = open_dump(path, NULL, &t, &m, &err);
+
+	assert_int_equal(!r, !err.text[0]);
+	if (!r)
+		close_dump(t, m);
+	return r;
+}
+
 static void test_kdump(void **state)
 {
 	struct file f = { 0 }, flat = { 0 };
@@ -699,6 +712,27 @@ static void test_kdump(void **state)
 	flatten(&f, &flat);
 	save(&flat);
 	check_kdump(flat.path);
+
+	/* a page of more than a page, the last; a piece of a split dump; a 32-bit header too */
+	for (uint32_t size = PAGE; size <= PAGE + 1; size++) {
+		put(&f, 0x4000 + 15 * 24 + 8, &size, 4);
+		save(&f);
+		assert_int_equal(try_dump(f.path), size == PAGE ? 0 : -EINVAL);
+	}
+	put(&f, 0x4000 + 15 * 24 + 8, &(uint32_t){ PAGE }, 4);
+	put(&f, PAGE + 12, &(uint32_t){ 1 }, 4);
+	save(&f);
+	assert_int_equal(try_dump(f.path), -ENOTSUP);
+	put(&f, PAGE + 12, &(uint32_t){ 0 }, 4);
+	put(&f, 416, &(uint32_t){ 1 << 20 }, 4);
+	save(&f);
+	assert_int_equal(try_dump(f.path), -EINVAL);
+	put(&f, 416, &(uint32_t){ 0 }, 4);
+	/* cut off among the descriptors: what there is can be read */
+	f.n = 0x4000 + 3 * 24 + 10;
+	save(&f);
+	assert_int_equal(try_dump(f.path), 0);
+	put_kdump(&f);
 
 	/* another machine; no end; a piece that is not there; places beyond any file */
 	put(&f, 12 + 4 * 65, "aarch64", 8);

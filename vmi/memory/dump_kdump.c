@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <libkdumpfile/kdumpfile.h>
 
@@ -69,7 +70,8 @@ struct header {
 	uint32_t version;
 	char utsname[6][65]; /* the fifth is the machine */
 	char pad[6];
-	char timestamp[16];
+	uint64_t seconds;
+	uint32_t microseconds[2];
 	uint32_t status, block_size, sub_blocks, bitmap_blocks, max_mapnr;
 };
 
@@ -96,10 +98,74 @@ static bool read_headers(const struct vmi_target *t, struct header *h, struct su
 	    vmi_read_at(t->fds[0], BLOCK, sub, sizeof(*sub)) || h->block_size != BLOCK ||
 	    !h->sub_blocks || h->sub_blocks > SUB_BLOCKS_MAX)
 		return false;
+	/*
+	 * A 32-bit machine's header has its block size here, and is what libkdumpfile looks for
+	 * first, in both byte orders: no file may be one thing here and another there.
+	 */
+	if (__builtin_popcount(h->microseconds[0]) == 1)
+		return false;
 	/* two bitmaps: of RAM, and of what was dumped */
 	bitmap = (uint64_t)h->bitmap_blocks * BLOCK;
 	pages = h->version >= 6 ? sub->max_mapnr_64 : h->max_mapnr;
 	return bitmap < (uint64_t)st.st_size && pages <= bitmap / 2 * 8;
+}
+
+/* A page's descriptor. The table of them is behind the bitmaps, one for each page dumped. */
+struct descriptor {
+	uint64_t offset;
+	uint32_t size, flags;
+	uint64_t page_flags;
+};
+
+static int read_upto(const struct vmi_target *t, uint64_t offset, void *buf, size_t *bytes)
+{
+	ssize_t n = pread(t->fds[0], buf, *bytes, (off_t)offset);
+
+	*bytes = n > 0 ? (size_t)n : 0;
+	return n < 0 ? -errno : 0;
+}
+
+static uint64_t count_dumped(const struct vmi_target *t, const struct header *h)
+{
+	uint64_t half = (uint64_t)h->bitmap_blocks / 2 * BLOCK, words[BLOCK / 8], n = 0;
+	uint64_t at = (1 + (uint64_t)h->sub_blocks) * BLOCK + half, end = at + half;
+
+	for (size_t got = sizeof(words); at < end && got == sizeof(words); at += got) {
+		if (read_upto(t, at, words, &got))
+			break;
+		for (size_t i = 0; i < got / 8; i++)
+			n += (unsigned int)__builtin_popcountll(words[i]);
+	}
+	return n;
+}
+
+/*
+ * libkdumpfile 0.5.1 reads as much of a compressed page as its descriptor says, into a page.
+ * Descriptors behind the end of a file that was cut off are none: it takes them for zeros.
+ */
+static bool descriptors_are_sane(const struct vmi_target *t, const struct header *h)
+{
+	uint64_t at = (1 + (uint64_t)h->sub_blocks + h->bitmap_blocks) * BLOCK;
+	uint64_t left = count_dumped(t, h);
+	const size_t most = 8192;
+	struct descriptor *d = calloc(most, sizeof(*d));
+	bool sane = d;
+
+	while (sane && left) {
+		size_t want = left < most ? (size_t)left : most, bytes = want * sizeof(*d);
+
+		sane = !read_upto(t, at, d, &bytes);
+		/* the last may be there in part: the rest of it counts as zeros */
+		memset((char *)d + bytes, 0, want * sizeof(*d) - bytes);
+		for (size_t i = 0; i < want; i++)
+			sane &= d[i].size <= BLOCK;
+		if (bytes < want * sizeof(*d))
+			break;
+		at += bytes;
+		left -= want;
+	}
+	free(d);
+	return sane;
 }
 
 static bool is_x86_64(const struct header *h, struct vmi_kdump *k)
@@ -134,6 +200,12 @@ static int parse(struct vmi_target *t, struct vmi_kdump *k, struct vmi_error *er
 
 	if (!read_headers(t, &h, &sub))
 		return vmi_fail(err, -EINVAL, "%s is no whole kdump-compressed dump", t->name);
+	if (h.version && sub.split)
+		return vmi_fail(err, -ENOTSUP,
+				"%s is a piece of a split dump: makedumpfile --reassemble",
+				t->name);
+	if (!descriptors_are_sane(t, &h))
+		return vmi_fail(err, -EINVAL, "%s has pages that are longer than a page", t->name);
 	/* Not mapped: a file that is shorter than it says would be a signal. */
 	kdump_set_number_attr(k->ctx, KDUMP_ATTR_FILE_MMAP_POLICY, KDUMP_MMAP_NEVER);
 	if (kdump_open_fd(k->ctx, t->fds[0]) != KDUMP_OK) {
