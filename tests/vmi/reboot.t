@@ -16,11 +16,10 @@ exec 7<>"$TMP/in"
 spawn sh -c 'exec "$@" <"$0" 7>&-' "$TMP/in" "$B/iho-query" --vm "$GUEST_PID" --format csv \
 	>"$TMP/out" 2>"$TMP/err"
 session=$!
-n=0
 
-# The answer to a statement of one value, or the error
+# The answer to a statement of one value, or the error. Often in a subshell: a counter would stand still.
 ask() {
-	n=$((n + 1))
+	local n=${EPOCHREALTIME//[.,]/}
 	: >"$TMP/err"
 	echo "SELECT 'answer $n ' || ($1);" >&7
 	poll 120 grep -qsE "^\"?answer $n " "$TMP/out" "$TMP/err" || [ -s "$TMP/err" ]
