@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Tables of a dump of the 6.1 guest beside drgn and crash on the same dump, which have the kernel's
-# DWARF; see compare.py.
+# DWARF, and nm on that kernel; see compare.py.
 . "$(dirname "$0")/../../tap.sh"
 . tests/vmi/guest/guest.sh
 need_root
@@ -26,8 +26,8 @@ compare() { # TABLE [--spoil]
 		--format json --dump "$TMP/dump.elf" "${@:2}" 2>&1
 }
 
-for table in processes threads kernel_modules mounts process_open_files paths bpf_programs \
-	kernel_log idt crash:kernel_modules; do
+for table in processes threads kernel_modules mounts process_open_files paths process_memory_map \
+	process_open_sockets bpf_programs kernel_log idt crash:kernel_modules nm:kernel_symbols; do
 	out=$(compare $table)
 	ok $? "$(tail -n 1 <<<"$out")" || diag "$(head -n 40 <<<"$out")"
 	out=$(compare $table --spoil)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compares tables of a dump with what drgn or crash finds in the same dump.
+"""Compares tables of a dump with what drgn, crash or nm find in the same dump or its kernel.
 
 compare.py TABLE DUMP VMLINUX QUERY... [--spoil]
 
@@ -11,18 +11,24 @@ equal, 1: not, or the oracle failed, 2: no rows to compare.
 import collections
 import json
 import re
+import socket
 import subprocess
 import sys
 
 import drgn
-from drgn.helpers.linux import (bpf_prog_for_each, d_path, for_each_file, for_each_mount,
-                                for_each_task, get_printk_records, list_for_each_entry, mount_dst,
-                                mount_fstype, mount_src, task_state_to_char)
+from drgn.helpers.linux import (SOCK_INODE, bpf_prog_for_each, d_path, for_each_file,
+                                for_each_mount, for_each_online_cpu, for_each_task,
+                                get_printk_records, list_for_each_entry, mount_dst, mount_fstype,
+                                mount_src, task_state_to_char)
 
 TEXT = 0xffffffff80000000  # __START_KERNEL_map (arch/x86/include/asm/page_64_types.h)
 TEXT_BYTES = 1 << 30
 PF_WQ_WORKER = 0x20
 PF_KTHREAD = 0x00200000
+# lib/maple_tree.c: a pointer to a node has its type in bits 3 to 6
+MAPLE_LEAF_64, MAPLE_RANGE_64, MAPLE_ARANGE_64 = 1, 2, 3
+MAPLE_NODE_MASK = 255
+XA_ZERO = 0x406
 
 
 def program(dump, vmlinux):
@@ -123,6 +129,83 @@ def paths(p):
                 yield t.pid.value_(), fd, text(path)
 
 
+def maple(p, entry, lowest, highest):
+    """The entries of a tree of ranges, each with its first and last index."""
+    node, kind = entry & ~MAPLE_NODE_MASK, entry >> 3 & 15
+    leaf = kind == MAPLE_LEAF_64
+    n = drgn.Object(p, 'struct maple_node', address=node)
+    body = n.ma64 if kind == MAPLE_ARANGE_64 else n.mr64
+    pivots = [v.value_() for v in body.pivot]
+    first = lowest
+    for i, slot in enumerate(body.slot):
+        last = pivots[i] if i < len(pivots) else highest
+        # behind the first, a pivot of 0 ends a node that is not full
+        if i and not last:
+            last = highest
+        value = slot.value_()
+        if value and leaf:
+            yield first, last, value
+        elif value:
+            yield from maple(p, value, first, last)
+        if last >= highest:
+            return
+        first = last + 1
+
+
+def process_memory_map(p):
+    for t in leaders(p):
+        root = t.mm.mm_mt.ma_root.value_() if t.mm else 0
+        if not root:
+            continue
+        for first, last, address in maple(p, root, 0, 2**64 - 1):
+            if address == XA_ZERO:
+                continue
+            vma = drgn.Object(p, 'struct vm_area_struct', address=address)
+            flags, device, inode, offset = vma.vm_flags.value_(), 0, 0, 0
+            if vma.vm_file:
+                inode = vma.vm_file.f_inode.i_ino.value_()
+                device = vma.vm_file.f_inode.i_sb.s_dev.value_()
+                offset = vma.vm_pgoff.value_() * 4096
+            if (vma.vm_start.value_(), vma.vm_end.value_()) != (first, last + 1):
+                sys.exit('the tree of areas is not understood here')
+            yield (t.pid.value_(), f'0x{first:08x}', f'0x{last + 1:08x}',
+                   ''.join(c if flags & bit else '-' for c, bit in (('r', 1), ('w', 2), ('x', 4))) +
+                   ('s' if flags & 0x80 else 'p'), offset,
+                   f'{device >> 20:02x}:{device & 0xfffff:02x}', inode)
+
+
+def addresses(sk):
+    """Of both ends, as text, and their ports."""
+    common = sk.__sk_common
+    family = common.skc_family.value_()
+    if family == socket.AF_INET:
+        ends = [common.skc_rcv_saddr, common.skc_daddr]
+        raw = [e.value_().to_bytes(4, 'little') for e in ends]
+    elif family == socket.AF_INET6:
+        ends = [common.skc_v6_rcv_saddr, common.skc_v6_daddr]
+        raw = [bytes(e.in6_u.u6_addr8.value_()) for e in ends]
+    else:
+        return '', 0, '', 0
+    local, remote = (socket.inet_ntop(family, r) for r in raw)
+    return local, common.skc_num.value_(), remote, socket.ntohs(common.skc_dport.value_())
+
+
+def process_open_sockets(p):
+    ops = p['socket_file_ops'].address_of_()
+    for t in leaders(p):
+        if not t.files:
+            continue
+        for fd, f in for_each_file(t):
+            if f.f_op != ops:
+                continue
+            sock = drgn.cast('struct socket *', f.private_data)
+            sk = sock.sk
+            if sk:
+                yield (t.pid.value_(), fd, SOCK_INODE(sock).i_ino.value_(),
+                       sk.__sk_common.skc_family.value_(), sk.sk_protocol.value_(),
+                       *addresses(sk), f'0x{sk.value_():016x}')
+
+
 def bpf_programs(p):
     for b in bpf_prog_for_each(p):
         yield (b.aux.id.value_(), text(b.aux.name.string_()), b.len.value_(),
@@ -141,6 +224,25 @@ def idt(p):
                   gate.offset_high.value_() << 32)
         yield (vector, f'0x{offset:016x}', gate.segment.value_(), gate.bits.ist.value_(),
                gate.bits.dpl.value_(), gate.bits.p.value_())
+
+
+# What scripts/kallsyms.c leaves out (constants too), and scripts/mksysmap before it
+NO_SYMBOL = re.compile(r'(__crc_|__kstrtab|\$|\.L|__efistub_|__kvm_nvhe_)|kallsyms_(offsets|names|markers|'
+                       r'num_syms|relative_base|seqs_of_names|token_table|token_index)$')
+
+
+def nm(dump, vmlinux):
+    """The symbols of the image, moved as VMCOREINFO says. Those of per-CPU variables are offsets, which
+    do not move and which kallsyms takes for constants."""
+    with open(dump, 'rb') as f:
+        offset = int(re.search(rb'KERNELOFFSET=([0-9a-f]+)', f.read(1 << 20))[1], 16)
+    out = subprocess.run(['nm', vmlinux], text=True, capture_output=True, timeout=300, check=True)
+    for line in out.stdout.splitlines():
+        m = re.match(r'([0-9a-f]{16}) (\S) (\S+)$', line)
+        if m and m[2] not in 'AaNUw' and not NO_SYMBOL.match(m[3]):
+            at = int(m[1], 16)
+            moves = at >= TEXT
+            yield m[3], f'0x{at + offset if moves else at:016x}', m[2] if moves else 'A'
 
 
 def crash(dump, vmlinux, command):
@@ -168,6 +270,14 @@ TABLES = {
                            'SELECT pid, fd, offset, inode, file FROM process_open_files'),
     'paths': (paths, 'SELECT pid, fd, path FROM process_open_files'
               ' WHERE path GLOB \'/*\' AND path NOT GLOB \'* (deleted)\''),
+    'process_memory_map': (process_memory_map,
+                           'SELECT pid, start, end, permissions, offset, device, inode'
+                           ' FROM process_memory_map WHERE path IS NOT \'[vsyscall]\''),
+    'process_open_sockets': (process_open_sockets,
+                             'SELECT pid, fd, socket, family, protocol, local_address, local_port,'
+                             ' remote_address, remote_port, sock FROM process_open_sockets'
+                             ' WHERE pid > 0'),
+    'nm:kernel_symbols': (nm, 'SELECT name, address, type FROM kernel_symbols WHERE module IS NULL'),
     'bpf_programs': (bpf_programs,
                      'SELECT id, name, insns, tag, loaded_ns, bytes_jited, address'
                      ' FROM bpf_programs'),
@@ -182,7 +292,7 @@ def main():
     args = [a for a in sys.argv[1:] if a != '--spoil']
     table, dump, vmlinux, query = args[0], args[1], args[2], args[3:]
     rows, sql = TABLES[table]
-    made = rows(dump, vmlinux) if table.startswith('crash:') else rows(program(dump, vmlinux))
+    made = rows(dump, vmlinux) if ':' in table else rows(program(dump, vmlinux))
     theirs = list(made)
     if '--spoil' in sys.argv and theirs:
         theirs.pop()
