@@ -147,12 +147,12 @@ static bool descriptors_are_sane(const struct vmi_target *t, const struct header
 {
 	uint64_t at = (1 + (uint64_t)h->sub_blocks + h->bitmap_blocks) * BLOCK;
 	uint64_t left = count_dumped(t, h);
-	const size_t most = 8192;
-	struct descriptor *d = calloc(most, sizeof(*d));
-	bool sane = d;
+	struct descriptor d[512];
+	bool sane = true;
 
 	while (sane && left) {
-		size_t want = left < most ? (size_t)left : most, bytes = want * sizeof(*d);
+		size_t want = left < sizeof(d) / sizeof(*d) ? (size_t)left : sizeof(d) / sizeof(*d);
+		size_t bytes = want * sizeof(*d);
 
 		sane = !read_upto(t, at, d, &bytes);
 		/* the last may be there in part: the rest of it counts as zeros */
@@ -164,7 +164,6 @@ static bool descriptors_are_sane(const struct vmi_target *t, const struct header
 		at += bytes;
 		left -= want;
 	}
-	free(d);
 	return sane;
 }
 
@@ -205,7 +204,8 @@ static int parse(struct vmi_target *t, struct vmi_kdump *k, struct vmi_error *er
 				"%s is a piece of a split dump: makedumpfile --reassemble",
 				t->name);
 	if (!descriptors_are_sane(t, &h))
-		return vmi_fail(err, -EINVAL, "%s has pages that are longer than a page", t->name);
+		return vmi_fail(err, -EINVAL, "%s: its table of pages is damaged or unreadable",
+				t->name);
 	/* Not mapped: a file that is shorter than it says would be a signal. */
 	kdump_set_number_attr(k->ctx, KDUMP_ATTR_FILE_MMAP_POLICY, KDUMP_MMAP_NEVER);
 	if (kdump_open_fd(k->ctx, t->fds[0]) != KDUMP_OK) {

@@ -17,16 +17,16 @@ import sys
 
 import drgn
 from drgn.helpers.linux import (SOCK_INODE, bpf_prog_for_each, d_path, for_each_file,
-                                for_each_mount, for_each_online_cpu, for_each_task,
-                                get_printk_records, list_for_each_entry, mount_dst, mount_fstype,
-                                mount_src, task_state_to_char)
+                                for_each_mount, for_each_task, get_printk_records,
+                                list_for_each_entry, mount_dst, mount_fstype, mount_src,
+                                task_state_to_char)
 
 TEXT = 0xffffffff80000000  # __START_KERNEL_map (arch/x86/include/asm/page_64_types.h)
 TEXT_BYTES = 1 << 30
 PF_WQ_WORKER = 0x20
 PF_KTHREAD = 0x00200000
 # lib/maple_tree.c: a pointer to a node has its type in bits 3 to 6
-MAPLE_LEAF_64, MAPLE_RANGE_64, MAPLE_ARANGE_64 = 1, 2, 3
+MAPLE_LEAF_64, MAPLE_ARANGE_64 = 1, 3
 MAPLE_NODE_MASK = 255
 XA_ZERO = 0x406
 
