@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,11 @@
 #define HELD_BYTES (4 << 20)
 #define WIDTH_MAX  200 /* of a column that makes all others wait for it */
 
+struct cell {
+	size_t at, bytes; /* in the text */
+	size_t width; /* columns on a terminal */
+};
+
 struct format {
 	FILE *out;
 	enum query_format kind;
@@ -26,8 +30,10 @@ struct format {
 	/* table */
 	size_t *widths;
 	bool *right;
-	char **held; /* cells of rows * n */
-	size_t held_rows, held_room, held_bytes;
+	struct cell *cells; /* of the rows held back, each of n */
+	size_t held_rows, held_room;
+	char *text; /* of all these cells */
+	size_t text_bytes, text_room;
 	bool streaming; /* the widths are settled */
 };
 
@@ -54,15 +60,25 @@ const char *format_name(enum query_format f)
 	return names[f];
 }
 
-size_t format_width(const char *s)
+static size_t width_of(const char *s, size_t left)
 {
-	size_t width = 0, left = strlen(s);
+	size_t width = 0;
 	mbstate_t st = {};
 
 	while (left) {
 		wchar_t c;
-		size_t n = mbrtowc(&c, s, left, &st);
+		size_t n;
 		int w;
+
+		/* Most of what a guest has is ASCII, and needs no table of the locale's. */
+		while (left && *s >= ' ' && *s < 0x7f) {
+			width++;
+			s++;
+			left--;
+		}
+		if (!left)
+			break;
+		n = mbrtowc(&c, s, left, &st);
 
 		if (n == (size_t)-1 || n == (size_t)-2 || !n) {
 			st = (mbstate_t){};
@@ -75,6 +91,11 @@ size_t format_width(const char *s)
 		left -= n;
 	}
 	return width;
+}
+
+size_t format_width(const char *s)
+{
+	return width_of(s, strlen(s));
 }
 
 int format_unique(const char *const *in, size_t n, char **out)
@@ -114,6 +135,14 @@ static void number(char *buf, size_t size, double d)
 		strncat(buf, ".0", size - strlen(buf) - 1);
 }
 
+static void put_integer(FILE *f, int64_t i)
+{
+	char buf[VMI_DECIMAL_MAX];
+	const char *end = vmi_decimal(buf, i);
+
+	fwrite(buf, 1, (size_t)(end - buf), f);
+}
+
 /* ---- csv ---- */
 
 static void csv_text(FILE *f, const char *s)
@@ -142,7 +171,7 @@ static void csv_row(struct format *f, const struct vmi_value *v, size_t n)
 		case VMI_V_NULL:
 			break;
 		case VMI_V_INT:
-			fprintf(f->out, "%" PRId64, v[i].i);
+			put_integer(f->out, v[i].i);
 			break;
 		case VMI_V_DOUBLE:
 			number(buf, sizeof(buf), v[i].d);
@@ -182,7 +211,7 @@ static void json_row(struct format *f, const struct vmi_value *v, size_t n)
 			fputs("null", f->out);
 			break;
 		case VMI_V_INT:
-			fprintf(f->out, "%" PRId64, v[i].i);
+			put_integer(f->out, v[i].i);
 			break;
 		case VMI_V_DOUBLE:
 			number(buf, sizeof(buf), v[i].d);
@@ -196,28 +225,32 @@ static void json_row(struct format *f, const struct vmi_value *v, size_t n)
 	fputc('}', f->out);
 }
 
-/* ---- table ---- */
+/* ---- a value in one line ---- */
 
-/* In one line: a newline and a tab are shown as in C. */
-static char *cell(const struct vmi_value *v)
+#define NUMBER_MAX 40
+
+/* The room that shown() needs. */
+static size_t shown_max(const struct vmi_value *v)
 {
-	char *s = NULL, *p;
-	char buf[40];
+	return v->kind == VMI_V_TEXT ? 2 * v->n + 1 : NUMBER_MAX;
+}
+
+/* A newline and a tab are shown as in C. Returns the bytes written; no NUL. */
+static size_t shown(char *to, const struct vmi_value *v)
+{
+	char *p = to;
 
 	switch (v->kind) {
 	case VMI_V_NULL:
-		return strdup("");
+		return 0;
 	case VMI_V_INT:
-		return asprintf(&s, "%" PRId64, v->i) < 0 ? NULL : s;
+		return (size_t)(vmi_decimal(to, v->i) - to);
 	case VMI_V_DOUBLE:
-		number(buf, sizeof(buf), v->d);
-		return strdup(buf);
+		number(to, NUMBER_MAX, v->d);
+		return strlen(to);
 	case VMI_V_TEXT:
 		break;
 	}
-	s = p = malloc(2 * v->n + 1);
-	if (!s)
-		return NULL;
 	for (size_t i = 0; i < v->n; i++) {
 		if (v->s[i] == '\n' || v->s[i] == '\t') {
 			*p++ = '\\';
@@ -226,43 +259,70 @@ static char *cell(const struct vmi_value *v)
 			*p++ = v->s[i];
 		}
 	}
-	*p = 0;
-	return s;
+	return (size_t)(p - to);
 }
 
-static void table_line(struct format *f, char *const *cells)
+/* Room for `n` more bytes of text. */
+static int text_for(struct format *f, size_t n)
 {
-	for (size_t i = 0; i < f->n; i++) {
-		size_t w = format_width(cells[i]);
-		int pad = w < f->widths[i] ? (int)(f->widths[i] - w) : 0;
+	size_t need = f->text_bytes + n;
+	char *p;
 
-		if (f->right[i])
-			fprintf(f->out, "%*s%s", pad, "", cells[i]);
-		else if (i + 1 < f->n)
-			fprintf(f->out, "%s%*s", cells[i], pad, "");
-		else
-			fputs(cells[i], f->out);
-		fputs(i + 1 < f->n ? "  " : "\n", f->out);
+	if (need <= f->text_room)
+		return 0;
+	p = realloc(f->text, 2 * need);
+	if (!p)
+		return -ENOMEM;
+	f->text = p;
+	f->text_room = 2 * need;
+	return 0;
+}
+
+/* ---- table ---- */
+
+static void pad(struct format *f, size_t n, char c)
+{
+	for (; n; n--)
+		putc_unlocked(c, f->out);
+}
+
+static void table_cell(struct format *f, size_t i, const char *s, size_t bytes, size_t width)
+{
+	size_t n = width < f->widths[i] ? f->widths[i] - width : 0;
+
+	if (f->right[i])
+		pad(f, n, ' ');
+	fwrite_unlocked(s, 1, bytes, f->out);
+	if (i + 1 == f->n) {
+		putc_unlocked('\n', f->out);
+		return;
 	}
+	pad(f, f->right[i] ? 2 : n + 2, ' ');
+}
+
+static void table_line(struct format *f, const struct cell *cells)
+{
+	for (size_t i = 0; i < f->n; i++)
+		table_cell(f, i, f->text + cells[i].at, cells[i].bytes, cells[i].width);
 }
 
 static void table_head(struct format *f)
 {
-	table_line(f, f->names);
+	for (size_t i = 0; i < f->n; i++)
+		table_cell(f, i, f->names[i], strlen(f->names[i]), format_width(f->names[i]));
 	for (size_t i = 0; i < f->n; i++) {
-		for (size_t k = 0; k < f->widths[i]; k++)
-			fputc('-', f->out);
+		pad(f, f->widths[i], '-');
 		fputs(i + 1 < f->n ? "  " : "\n", f->out);
 	}
 }
 
 static void held_free(struct format *f)
 {
-	for (size_t i = 0; i < f->held_rows * f->n; i++)
-		free(f->held[i]);
-	free(f->held);
-	f->held = NULL;
-	f->held_rows = f->held_room = f->held_bytes = 0;
+	free(f->cells);
+	free(f->text);
+	f->cells = NULL;
+	f->text = NULL;
+	f->held_rows = f->held_room = f->text_bytes = f->text_room = 0;
 }
 
 static void table_release(struct format *f)
@@ -270,78 +330,86 @@ static void table_release(struct format *f)
 	if (!f->streaming) {
 		table_head(f);
 		for (size_t i = 0; i < f->held_rows; i++)
-			table_line(f, f->held + i * f->n);
+			table_line(f, f->cells + i * f->n);
 	}
 	held_free(f);
 	f->streaming = true;
 }
 
-static int table_hold(struct format *f, char *const *cells)
+/* The cells of one row more. */
+static struct cell *cells_for(struct format *f)
 {
 	if (f->held_rows == f->held_room) {
 		size_t room = f->held_room ? 2 * f->held_room : 64;
-		char **v = reallocarray(f->held, room * f->n, sizeof(*v));
+		struct cell *v = reallocarray(f->cells, room * f->n, sizeof(*v));
 
 		if (!v)
-			return -ENOMEM;
-		f->held = v;
+			return NULL;
+		f->cells = v;
 		f->held_room = room;
 	}
-	for (size_t i = 0; i < f->n; i++) {
-		size_t w = format_width(cells[i]);
+	return f->cells + f->held_rows * f->n;
+}
 
-		f->held[f->held_rows * f->n + i] = cells[i];
-		f->held_bytes += strlen(cells[i]);
-		if (w > WIDTH_MAX)
-			w = WIDTH_MAX;
+static void table_hold(struct format *f, const struct cell *cells)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		size_t w = cells[i].width < WIDTH_MAX ? cells[i].width : WIDTH_MAX;
+
 		if (w > f->widths[i])
 			f->widths[i] = w;
 	}
 	f->held_rows++;
-	return 0;
+	if (f->held_rows == HELD_ROWS || f->text_bytes > HELD_BYTES)
+		table_release(f);
 }
 
 static int table_row(struct format *f, const struct vmi_value *v, size_t n)
 {
-	char *cells[SQL_COLUMNS_MAX] = {};
-	int r = 0;
+	struct cell *cells = cells_for(f);
 
+	if (!cells)
+		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		cells[i] = cell(&v[i]);
-		if (!cells[i])
-			r = -ENOMEM;
+		struct cell *c = &cells[i];
+
+		if (text_for(f, shown_max(&v[i])))
+			return -ENOMEM;
+		c->at = f->text_bytes;
+		c->bytes = shown(f->text + c->at, &v[i]);
+		c->width = width_of(f->text + c->at, c->bytes);
+		f->text_bytes += c->bytes;
 		if (v[i].kind == VMI_V_TEXT)
 			f->right[i] = false;
 		else if (v[i].kind != VMI_V_NULL && !f->rows)
 			f->right[i] = true;
 	}
-	if (!r && !f->streaming) {
-		r = table_hold(f, cells);
-		if (!r) {
-			if (f->held_rows == HELD_ROWS || f->held_bytes > HELD_BYTES)
-				table_release(f);
-			return 0;
-		}
-	} else if (!r) {
-		table_line(f, cells);
+	if (!f->streaming) {
+		table_hold(f, cells);
+		return 0;
 	}
-	for (size_t i = 0; i < n; i++)
-		free(cells[i]);
-	return r;
+	table_line(f, cells);
+	f->text_bytes = 0;
+	return 0;
 }
 
 /* ---- lines ---- */
 
-static void lines_row(struct format *f, const struct vmi_value *v, size_t n)
+static int lines_row(struct format *f, const struct vmi_value *v, size_t n)
 {
 	if (f->rows)
 		fputc('\n', f->out);
 	for (size_t i = 0; i < n; i++) {
-		char *s = cell(&v[i]);
+		size_t bytes;
 
-		fprintf(f->out, "%*s = %s\n", (int)f->widths[0], f->names[i], s ? s : "");
-		free(s);
+		if (text_for(f, shown_max(&v[i])))
+			return -ENOMEM;
+		bytes = shown(f->text, &v[i]);
+		fprintf(f->out, "%*s = ", (int)f->widths[0], f->names[i]);
+		fwrite(f->text, 1, bytes, f->out);
+		fputc('\n', f->out);
 	}
+	return 0;
 }
 
 /* ---- the sink ---- */
@@ -413,7 +481,7 @@ static int on_row(void *arg, const struct vmi_value *v, size_t n)
 		json_row(f, v, n);
 		break;
 	case FORMAT_LINES:
-		lines_row(f, v, n);
+		r = lines_row(f, v, n);
 		break;
 	}
 	f->rows++;

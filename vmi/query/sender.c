@@ -92,22 +92,6 @@ static char *put_text(char *to, const char *s, size_t n)
 	return to;
 }
 
-static char *put_integer(char *to, int64_t i)
-{
-	uint64_t v = i < 0 ? -(uint64_t)i : (uint64_t)i;
-	char digits[20];
-	size_t n = 0;
-
-	if (i < 0)
-		*to++ = '-';
-	do {
-		digits[n++] = (char)('0' + v % 10);
-	} while (v /= 10);
-	while (n)
-		*to++ = digits[--n];
-	return to;
-}
-
 /* jansson writes it so that a reader gets the same number, and a real one. */
 static char *put_double(char *to, double d)
 {
@@ -125,7 +109,7 @@ static char *put_value(char *to, const struct vmi_value *v)
 {
 	switch (v->kind) {
 	case VMI_V_INT:
-		return put_integer(to, v->i);
+		return vmi_decimal(to, v->i);
 	case VMI_V_DOUBLE:
 		return put_double(to, v->d);
 	case VMI_V_TEXT:

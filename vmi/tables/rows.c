@@ -334,6 +334,22 @@ void vmi_presentable(char *to, const char *s, size_t n)
 	to[n] = 0;
 }
 
+char *vmi_decimal(char *to, int64_t v)
+{
+	uint64_t u = v < 0 ? -(uint64_t)v : (uint64_t)v;
+	char digits[VMI_DECIMAL_MAX];
+	size_t n = 0;
+
+	if (v < 0)
+		*to++ = '-';
+	do {
+		digits[n++] = (char)('0' + u % 10);
+	} while (u /= 10);
+	while (n)
+		*to++ = digits[--n];
+	return to;
+}
+
 void vmi_strn(struct vmi_rows *r, unsigned int column, const char *s, size_t n)
 {
 	struct vmi_value *to = vmi_wants(r, column) ? value(r, column) : NULL;

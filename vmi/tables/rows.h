@@ -59,4 +59,8 @@ uint64_t vmi_rows_torn(const struct vmi_rows *r);
  */
 void vmi_presentable(char *to, const char *s, size_t n);
 
+/* In decimal, without a NUL; returns the end. Of large results, printf() took most of the time. */
+#define VMI_DECIMAL_MAX 20
+char *vmi_decimal(char *to, int64_t v);
+
 #endif /* VMI_ROWS_H */
