@@ -78,7 +78,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 
 .PHONY: all run demo check check-unit check-host check-lab check-vmi check-oracle bench fuzz install uninstall clean help \
-	deps-build deps-check deps-bench lab lab-shell lint programs units fuzzers manual \
+	deps-build deps-check deps-bench deps-kvm kvm-modules check-kvm lab lab-shell lint programs units fuzzers manual \
 	bench-fleet bench-vmi dashboards-demo
 
 all: programs
@@ -94,7 +94,7 @@ programs:
 units: programs
 	@$(MAKE) -s --no-print-directory -j$$(nproc) $(UNIT_BIN) >&2
 
-deps-build deps-check deps-bench:
+deps-build deps-check deps-bench deps-kvm:
 	@packaging/deps.sh $(@:deps-%=%) >&2
 
 run: programs
@@ -119,6 +119,13 @@ check-oracle: deps-check programs
 
 lint: deps-check
 	@tests/check.sh lint
+
+# KVM's modules with our patches, for Debian's kernel: see kvm-patches/README.md.
+kvm-modules: deps-kvm
+	@kvm-patches/build.sh
+
+check-kvm: deps-check
+	@tests/check.sh kvm
 
 # The emulated hypervisors: see tests/lab/README.md.
 VENUE ?= amd
@@ -174,6 +181,8 @@ help:
 	@echo 'make check-unit       only the unit tests;  make check-host  only the tests on this kernel'
 	@echo 'make lint             cppcheck, man page, repository rules'
 	@echo 'make check-vmi        introspection against guests with kernels from 5.10 to the newest'
+	@echo 'make kvm-modules      patched kvm, kvm-intel, kvm-amd for Debian 12, into build/kvm-modules'
+	@echo 'make check-kvm        the patches apply, build, and fit the kernel (part of make check)'
 	@echo 'make lab              build the emulated hypervisors, AMD and Intel, into ~/.cache/iho'
 	@echo 'make check-lab        the collector on real SVM and VMX in them (part of make check)'
 	@echo 'make lab-shell [VENUE=amd|intel]   a shell in one'

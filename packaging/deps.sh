@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Installs the Debian packages that a task needs: deps.sh build|check|bench
+# Installs the Debian packages that a task needs: deps.sh build|check|bench|kvm
 # Does nothing, quickly, where all of them are there.
 set -eu
 
@@ -23,6 +23,8 @@ check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf p
 	build-essential debhelper lintian systemd iproute2 e2fsprogs'
 # bench: the peers that the suite is compared with.
 bench='bpftrace linux-perf bpfcc-tools python3 strace jq prometheus curl tmux'
+# kvm: what patched modules of KVM are built with: the kernel's compiler, BTF, what unpacks its source.
+kvm='make gcc-12 libelf-dev zlib1g-dev patch pahole xz-utils zstd kmod busybox-static debian-archive-keyring'
 # The live page is put together by node, with what npm brings. Both are often there from elsewhere than
 # Debian, whose packages would then conflict: only what the commands lack is asked for.
 command -v node >/dev/null || build="$build nodejs"
@@ -30,10 +32,11 @@ command -v npm >/dev/null || build="$build npm"
 
 case ${1-} in
 build) want=$build ;;
-check) want="$build $check" ;;
+check) want="$build $check $kvm" ;;
 bench) want="$build $bench" ;;
+kvm) want=$kvm ;;
 *)
-	echo "usage: deps.sh build|check|bench" >&2
+	echo "usage: deps.sh build|check|bench|kvm" >&2
 	exit 2
 	;;
 esac
