@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Runs the tests: check.sh [unit|host|vmi|lint|lab]; without an argument all of them, userspace also as an
+# Runs the tests: check.sh [unit|host|vmi|kvm|lint|lab]; without an argument all of them, userspace also as an
 # ASan/UBSan build. Every test is a TAP producer, under prove.
 set -eu
 cd "$(dirname "$0")/.."
@@ -19,10 +19,11 @@ case ${1-all} in
 unit) what=unit ;;
 host) what=host ;;
 vmi) what=vmi ;;
+kvm) what=kvm ;;
 lint) what=lint ;;
 lab) what=lab ;;
 all) what=all ;;
-*) die "usage: check.sh [unit|host|vmi|lint|lab]" ;;
+*) die "usage: check.sh [unit|host|vmi|kvm|lint|lab]" ;;
 esac
 mount_missing
 export CMOCKA_MESSAGE_OUTPUT=TAP
@@ -50,6 +51,9 @@ if [ $what = vmi ] || [ $what = all ]; then
 	for t in tests/vmi/*.t; do
 		[[ " ${guests[*]} " == *" $t "* ]] || guests+=("$t")
 	done
+fi
+if [ $what = kvm ] || [ $what = all ]; then
+	tests+=(tests/kvm/*.t)
 fi
 if [ $what = lint ] || [ $what = all ]; then
 	tests+=(tests/lint/*.t tests/data/*.t)

@@ -1,0 +1,73 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The patches of KVM: they apply to Debian's kernels, each of them builds, and what is built fits the
+# stock kernel: version, symbols, types.
+. "$(dirname "$0")/../tap.sh"
+patches=kvm-patches/6.12
+cache=${IHO_LAB:-${XDG_CACHE_HOME:-$HOME/.cache}/iho}
+
+mapfile -t series < <(grep -v '^#' $patches/series)
+is "$(cd $patches && ls -- *.patch)" "$(printf '%s\n' "${series[@]}" | sort)" "the series has every patch"
+
+sources=$(kvm-patches/sources.sh "$cache") || {
+	echo "Bail out! no kernel sources"
+	exit 1
+}
+debian=$(cat "$sources/release")
+
+for p in "${series[@]}"; do
+	# by its standard input: a file that git knows is taken for one of the kernel's
+	perl "$sources/source/scripts/checkpatch.pl" --strict --no-tree --quiet - <"$patches/$p" >"$TMP/checkpatch" 2>&1
+	ok $? "$p: checkpatch --strict" || diag "$(cat "$TMP/checkpatch")"
+	# a long line of the header goes on in the next one
+	from=$(sed '/^$/,$d' "$patches/$p" | sed -z 's/\n[ \t]\+/ /g' | sed -n 's/^From: //p')
+	grep -qxF "Signed-off-by: $from" "$patches/$p"
+	ok $? "$p: signed off by its author" || diag "author: $from"
+done
+
+declare -A is_of=([source]='_.*~(deb12|bpo12)' [source-trixie]='_[^~]*$')
+for tree in source source-trixie; do
+	name=$(grep -E "^linux-source-6\.12${is_of[$tree]}" "$sources/packages")
+	cp -r "$sources/$tree" "$TMP/$tree"
+	kvm-patches/apply.sh "$TMP/$tree" >"$TMP/apply" 2>&1
+	ok $? "the series applies without fuzz to ${name%_all.deb}" || diag "$(cat "$TMP/apply")"
+	is "$(cd "$TMP/$tree" && find . -name '*.rej' -o -name '*.orig')" "" "${name%_all.deb}: nothing is left over"
+done
+
+# Each step for one flavour, the last one for all
+for i in $(seq 1 $((${#series[@]} - 1))); do
+	kvm-patches/build.sh -n "$i" amd64 >"$TMP/build" 2>&1
+	ok $? "builds with ${series[$((i - 1))]}" || diag "$(cat "$TMP/build")"
+done
+kvm-patches/build.sh >"$TMP/built" 2>"$TMP/build"
+ok $? "builds with the whole series" || {
+	diag "$(cat "$TMP/build")"
+	done_testing
+	exit
+}
+
+# CRC and symbol, of a Module.symvers
+crcs() { awk '{print $1, $2}' "$1" | sort; }
+field() { modinfo -F "$1" "$2"; }
+
+for flavour in amd64 cloud-amd64; do
+	built=$(grep -x ".*/$debian-$flavour" "$TMP/built")
+	crcs "$sources/$flavour/build/Module.symvers" >"$TMP/kernel"
+	for m in kvm kvm-intel kvm-amd; do
+		new=$built/$m.ko stock=$sources/$flavour/stock/$m.ko
+		is "$(field vermagic "$new")" "$(field vermagic "$stock")" "$flavour $m: the kernel's vermagic"
+		is "$(field depends "$new")" "$(field depends "$stock")" "$flavour $m: needs the same modules"
+		is "$(field parm "$new")" "$(field parm "$stock")" "$flavour $m: has the same parameters"
+		modprobe --dump-modversions "$new" | awk '{print $1, $2}' | sort >"$TMP/imports"
+		[ "$(wc -l <"$TMP/imports")" -gt 50 ]
+		ok $? "$flavour $m: has versions of what it imports ($(wc -l <"$TMP/imports"))"
+		is "$(comm -23 "$TMP/imports" "$TMP/kernel")" "" "$flavour $m: they are the kernel's"
+		bpftool btf dump file "$new" -B "$sources/$flavour/build/vmlinux" >"$TMP/btf" 2>"$TMP/err"
+		ok $? "$flavour $m: has BTF on top of the kernel's" || diag "$(cat "$TMP/err")"
+	done
+	# what other modules, as i915's, import of it
+	crcs "$built/work/source/arch/x86/kvm/Module.symvers" >"$TMP/exports"
+	is "$(comm -13 "$TMP/exports" <(awk '$3 ~ /x86\/kvm\// {print $1, $2}' "$sources/$flavour/build/Module.symvers" | sort))" "" \
+		"$flavour: exports what the stock modules export, with the same versions"
+done
+done_testing
