@@ -34,9 +34,18 @@ with_libraries() {
 	done
 }
 
+# With IHO_KVM=patched KVM's modules are those of `make kvm-modules`: the ones of RELEASE, by name
+hv_patched() {
+	local d
+	d=$LAB/../../build/kvm-modules/$1
+	[ -f "$d/kvm.ko" ] || lab_die "no patched KVM for the lab's kernel $1: make kvm-modules;" \
+		"if that is for another release: tests/lab/lab.sh update, kvm-patches/sources.sh CACHE update"
+	echo "$d"/*.ko
+}
+
 # hv_stage VENUE KERNEL NAME SCENARIO...: a fresh folder for a run; prints it
 hv_stage() {
-	local top build run p s lab programs=()
+	local top build run p s m lab patched programs=()
 	lab=$(lab_dir "$1") || exit 1
 	top=$(cd "$LAB/../.." && pwd)
 	build=$(cd "$top" && realpath "${IHO_BUILD:-build}")
@@ -66,6 +75,15 @@ hv_stage() {
 	cp "$LAB/tenant-init" "$run/tenant/init"
 	pack "$run/tenant" >"$run/share/root/tenant/initrd"
 	cp -r "$LAB/scenario" "$run/share/"
+	if [ "${IHO_KVM-}" = patched ]; then
+		patched=$(hv_patched "$(cat "$lab/$2/release")") || exit 1
+		mkdir -p "$run/image/modules" "$run/patched"
+		for p in $patched; do
+			cp "$p" "$run/image/modules/"
+			m=$(basename "$p" .ko)
+			objcopy -O binary -j .note.gnu.build-id "$p" "$run/patched/${m/-/_}"
+		done
+	fi
 	echo "${*:4}" >"$run/share/scenarios"
 	echo "$run"
 }

@@ -4,12 +4,13 @@
 # what they left. Prints TAP without numbers and without a plan: lab.t puts trials together.
 #
 # IHO_LIMIT   seconds for one scenario (default 600)
+# IHO_KVM     patched: with the modules of `make kvm-modules` instead of Debian's
 LAB=$(cd "$(dirname "$0")" && pwd)
 . "$LAB/../tap.sh"
 . "$LAB/hypervisor.sh"
 venue=$1 kernel=$2
 shift 2
-name=$venue-$kernel
+name=$venue-$kernel${IHO_KVM:+-$IHO_KVM}
 limit=${IHO_LIMIT:-600}
 retry=0 # times that it can still be tried again
 
@@ -37,7 +38,7 @@ trouble() { # SCENARIO...
 	[ -s "$run/share/$1/trace" ] &&
 		diag "the last of the kernel's trace:" "$(tail -n 12 "$run/share/$1/trace" | cut -c1-150)"
 	diag "what it left: $run/share; to repeat:"
-	diag "tests/lab/trial.sh $venue $kernel $*"
+	diag "${IHO_KVM:+IHO_KVM=$IHO_KVM }tests/lab/trial.sh $venue $kernel $*"
 }
 
 # scenario NAME SECONDS-BEFORE: fails when it did not come to its end
@@ -58,9 +59,17 @@ scenario() {
 }
 
 boot() { # SCENARIO...
-	run=$(hv_stage "$venue" "$kernel" "$kernel-$1" "$@") || exit 1
+	run=$(hv_stage "$venue" "$kernel" "${name#*-}-$1" "$@") || exit 1
 	hv_start "$venue" "$kernel" "$run"
 	hv_wait "$run" up 120
+}
+
+# What is loaded is what was built, and not Debian's
+patched_kvm() {
+	local m
+	for m in kvm "kvm_$venue"; do
+		cmp -s "$run/share/loaded/$m" "$run/patched/$m" || return 1
+	done
 }
 
 trial() { # SCENARIO...
@@ -72,6 +81,10 @@ trial() { # SCENARIO...
 		return
 	}
 	diag "$name: it took $((SECONDS - t0)) s"
+	[ "${IHO_KVM-}" != patched ] || {
+		patched_kvm
+		line $? "it has loaded the patched KVM" || bad=1
+	}
 	for s in "$@"; do
 		t0=$SECONDS
 		scenario "$s" $t0 || {
