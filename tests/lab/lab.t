@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The collector under kvm_amd and kvm_intel: every trial of the list, two at a time.
+# The collector under kvm_amd and kvm_intel: every trial of the list, two at a time. A trial may begin with a
+# variable of trial.sh's: IHO_KVM=patched runs KVM with the patches of kvm-patches/.
 LAB=$(cd "$(dirname "$0")" && pwd)
 . "$LAB/../tap.sh"
 
@@ -9,11 +10,16 @@ make -C "$LAB/../.." --no-print-directory -s "$B/vmi-tests/look" >&2 || exit 1
 	echo "Bail out! the lab cannot be built"
 	exit 1
 }
+"$LAB/../../kvm-patches/build.sh" >&2 || {
+	echo "Bail out! the patched KVM cannot be built"
+	exit 1
+}
 counted='features daemon exact-1000 exact-20000 perf masked'
 timed='bill attach'
 # the longest first
 trials=("intel 6.12 $counted" "intel 6.12 deadline $timed linux" "amd 6.12 $counted $timed cost"
-	"amd 6.1 $counted $timed" "amd 6.12 linux" "amd 6.1 linux" "amd 6.12 memslots tenant" "amd 6.1 memslots")
+	"IHO_KVM=patched intel 6.12 exact-1000 linux" "amd 6.1 $counted $timed" "amd 6.12 linux" "amd 6.1 linux"
+	"amd 6.12 memslots tenant" "amd 6.1 memslots" "IHO_KVM=patched amd 6.12 exact-1000")
 [ $# = 0 ] || trials=("$@")
 
 at_once=0
@@ -22,8 +28,10 @@ for i in "${!trials[@]}"; do
 		wait -n
 		at_once=1
 	fi
-	# shellcheck disable=SC2086
-	spawn "$LAB/trial.sh" ${trials[$i]} >"$TMP/$i" 2>&1
+	read -ra words <<<"${trials[$i]}"
+	variable=()
+	[[ ${words[0]} != *=* ]] || variable=("${words[0]}")
+	spawn env "${variable[@]}" "$LAB/trial.sh" "${words[@]:${#variable[@]}}" >"$TMP/$i" 2>&1
 	at_once=$((at_once + 1))
 done
 wait
