@@ -4,6 +4,7 @@
  * there are vCPUs, one thread each, APIC ids from 0. Leaves below 0x80000000 are Intel's (SDM
  * volume 2, CPUID), those above AMD's (APM volume 3, appendix E).
  */
+#include <asm/kvm_para.h>
 #include <sys/ioctl.h>
 
 #include "vmm_internal.h"
@@ -53,6 +54,13 @@ static void drop_topology(struct kvm_cpuid2 *cpuid)
 		if (!is_topology(cpuid->entries[i].function))
 			cpuid->entries[kept++] = cpuid->entries[i];
 	cpuid->nent = kept;
+}
+
+void cpuid_drop_pv_unhalt(struct vmm *vmm)
+{
+	for (uint32_t i = 0; i < vmm->cpuid->nent; i++)
+		if (vmm->cpuid->entries[i].function == KVM_CPUID_FEATURES)
+			vmm->cpuid->entries[i].eax &= ~(1U << KVM_FEATURE_PV_UNHALT);
 }
 
 static void add_level(struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t level, uint32_t type,

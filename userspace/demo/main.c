@@ -49,6 +49,7 @@ static int create(struct session *session)
 		.max_vcpus = options->nr_vcpus + (options->hotplug_ns != NEVER),
 		.irqchip = !options->no_irqchip,
 		.idle_in_guest = options->idle_in_guest,
+		.no_pv_unhalt = options->no_pv_unhalt,
 		.hlt_us = options->hlt_us,
 		.pin = options->pin,
 		.nr_pin = options->nr_pin,

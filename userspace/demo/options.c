@@ -73,6 +73,7 @@ static void print_help(void)
 	       "  --vcpus N            number of vCPUs (default 2)\n"
 	       "  --pin CPU[,CPU...]   run vCPU i on the i-th CPU of the list, round and round\n"
 	       "  --idle-in-guest      HLT does not exit: the host cannot see the tenant idle\n"
+	       "  --no-pv-unhalt       CPUID without KVM's paravirtual spinlocks\n"
 	       "  --seconds T          stop after T seconds\n"
 	       "  --name NAME          the tenant's name (default demo)\n"
 	       "  --announce           print 'ready PID TID...' before the vCPUs start; scripts:\n"
@@ -234,6 +235,7 @@ enum {
 	OPT_HLT_US,
 	OPT_NO_IRQCHIP,
 	OPT_IDLE_IN_GUEST,
+	OPT_NO_PV_UNHALT,
 	OPT_GATE_STDIN,
 	OPT_LINGER,
 	OPT_SECONDS,
@@ -260,6 +262,7 @@ static const struct option long_options[] = {
 	{ "hlt-us", required_argument, NULL, OPT_HLT_US },
 	{ "no-irqchip", no_argument, NULL, OPT_NO_IRQCHIP },
 	{ "idle-in-guest", no_argument, NULL, OPT_IDLE_IN_GUEST },
+	{ "no-pv-unhalt", no_argument, NULL, OPT_NO_PV_UNHALT },
 	{ "gate-stdin", no_argument, NULL, OPT_GATE_STDIN },
 	{ "linger", no_argument, NULL, OPT_LINGER },
 	{ "seconds", required_argument, NULL, OPT_SECONDS },
@@ -343,6 +346,9 @@ static int parse_option(struct options *options, int option, const char *name)
 		return parse_number(name, optarg, 1, SCRIPT_MAX_HLT_US, &options->hlt_us);
 	case OPT_NO_IRQCHIP:
 		options->no_irqchip = true;
+		return 0;
+	case OPT_NO_PV_UNHALT:
+		options->no_pv_unhalt = true;
 		return 0;
 	case OPT_IDLE_IN_GUEST:
 		options->idle_in_guest = true;

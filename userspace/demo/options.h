@@ -32,6 +32,7 @@ struct options {
 	uint64_t hotplug_ns; /* OPTIONS_NEVER: no hotplug */
 	bool no_irqchip;
 	bool idle_in_guest;
+	bool no_pv_unhalt;
 	bool gate_stdin;
 	bool linger;
 	bool report;

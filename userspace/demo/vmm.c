@@ -394,6 +394,8 @@ static int set_up(struct vmm *vmm)
 		ret = vmm->config.boot ? create_linux_ram(vmm) : create_script_ram(vmm);
 	if (!ret)
 		ret = get_cpuid(vmm);
+	if (!ret && vmm->config.no_pv_unhalt)
+		cpuid_drop_pv_unhalt(vmm);
 	if (!ret)
 		ret = create_pc(vmm);
 	if (ret)

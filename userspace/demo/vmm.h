@@ -99,6 +99,7 @@ struct vmm_linux {
  * @max_ops: the longest script's length
  * @irqchip: HLT in the kernel, woken by interrupts; else each HLT exits to us
  * @idle_in_guest: HLT does not exit at all (KVM_CAP_X86_DISABLE_EXITS); fails where KVM cannot
+ * @no_pv_unhalt: CPUID has no KVM_FEATURE_PV_UNHALT, as QEMU's kvm-pv-unhalt=off
  * @hlt_us: wake-up delay of hlt ops that have none
  * @pin, @nr_pin: vCPU i runs on CPU pin[i % nr_pin]; @nr_pin 0: anywhere
  * @linger: threads stay until vmm_stop() when their script has ended
@@ -109,6 +110,7 @@ struct vmm_config {
 	size_t max_ops;
 	bool irqchip;
 	bool idle_in_guest;
+	bool no_pv_unhalt;
 	uint64_t hlt_us;
 	const unsigned int *pin;
 	unsigned int nr_pin;

@@ -71,6 +71,9 @@ int vmm_check_extension(const struct vmm *vmm, int extension);
 /* cpuid.c: turn @vmm->cpuid, as KVM supports it, into that of a PC with all the vCPUs. */
 void cpuid_make_pc(struct vmm *vmm);
 
+/* Take KVM's paravirtual spinlocks out of it. */
+void cpuid_drop_pv_unhalt(struct vmm *vmm);
+
 /* Write the id of one vCPU into the leaves of @vmm->cpuid that tell it. */
 void cpuid_set_id(struct vmm *vmm, unsigned int apic_id);
 
