@@ -402,6 +402,12 @@ $(B)/vmi-tests/%: tests/vmi/%.c $(B)/libvmi.a $(B)/libiho.a
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libvmi.a $(B)/libiho.a $(LIB_LIBS) $(VMI_LIBS) -o $@
 
+# What scenarios of the lab need beside our programs; the header comes with the patched KVM.
+$(B)/lab-tests/iho-hold: tests/lab/hold.c build/kvm-modules/include/linux/iho.h
+	$(call say,CC)
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) -Ibuild/kvm-modules/include $< -o $@
+
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
 	$(DEMO_OBJ:.o=.d) $(QUERY_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) \
 	$(VMI_FUZZ_OBJ:.o=.d) $(VMI_FUZZ_BIN:=.d) $(B)/bpf/iho.bpf.d $(B)/bpf/memslots.bpf.d

@@ -16,8 +16,9 @@ sources=$(kvm-patches/sources.sh "$cache") || {
 debian=$(cat "$sources/release")
 
 for p in "${series[@]}"; do
-	# by its standard input: a file that git knows is taken for one of the kernel's
-	perl "$sources/source/scripts/checkpatch.pl" --strict --no-tree --quiet - <"$patches/$p" >"$TMP/checkpatch" 2>&1
+	# by its standard input: a file that git knows is taken for one of the kernel's; of new files it
+	# wants an entry in MAINTAINERS, where a series that is not merged has none
+	perl "$sources/source/scripts/checkpatch.pl" --strict --no-tree --quiet --ignore FILE_PATH_CHANGES - <"$patches/$p" >"$TMP/checkpatch" 2>&1
 	ok $? "$p: checkpatch --strict" || diag "$(cat "$TMP/checkpatch")"
 	# a long line of the header goes on in the next one
 	from=$(sed '/^$/,$d' "$patches/$p" | sed -z 's/\n[ \t]\+/ /g' | sed -n 's/^From: //p')
@@ -46,8 +47,10 @@ ok $? "builds with the whole series" || {
 	exit
 }
 
-# CRC and symbol, of a Module.symvers
-crcs() { awk '{print $1, $2}' "$1" | sort; }
+# CRC and symbol, of a Module.symvers; kvm_x86_vendor_init(), whose argument has KVM's operations, is for kvm-intel and
+# kvm-amd alone, which are ours too
+others() { awk '$2 != "kvm_x86_vendor_init" {print $1, $2}' | sort; }
+crcs() { others <"$1"; }
 field() { modinfo -F "$1" "$2"; }
 
 for flavour in amd64 cloud-amd64; do
@@ -58,7 +61,7 @@ for flavour in amd64 cloud-amd64; do
 		is "$(field vermagic "$new")" "$(field vermagic "$stock")" "$flavour $m: the kernel's vermagic"
 		is "$(field depends "$new")" "$(field depends "$stock")" "$flavour $m: needs the same modules"
 		is "$(field parm "$new")" "$(field parm "$stock")" "$flavour $m: has the same parameters"
-		modprobe --dump-modversions "$new" | awk '{print $1, $2}' | sort >"$TMP/imports"
+		modprobe --dump-modversions "$new" | others >"$TMP/imports"
 		[ "$(wc -l <"$TMP/imports")" -gt 50 ]
 		ok $? "$flavour $m: has versions of what it imports ($(wc -l <"$TMP/imports"))"
 		is "$(comm -23 "$TMP/imports" "$TMP/kernel")" "" "$flavour $m: they are the kernel's"
@@ -67,7 +70,7 @@ for flavour in amd64 cloud-amd64; do
 	done
 	# what other modules, as i915's, import of it
 	crcs "$built/work/source/arch/x86/kvm/Module.symvers" >"$TMP/exports"
-	is "$(comm -13 "$TMP/exports" <(awk '$3 ~ /x86\/kvm\// {print $1, $2}' "$sources/$flavour/build/Module.symvers" | sort))" "" \
+	is "$(comm -13 "$TMP/exports" <(grep x86/kvm/ "$sources/$flavour/build/Module.symvers" | others))" "" \
 		"$flavour: exports what the stock modules export, with the same versions"
 done
 done_testing

@@ -45,7 +45,7 @@ hv_patched() {
 
 # hv_stage VENUE KERNEL NAME SCENARIO...: a fresh folder for a run; prints it
 hv_stage() {
-	local top build run p s m lab patched programs=()
+	local top build run p s m d lab patched programs=()
 	lab=$(lab_dir "$1") || exit 1
 	top=$(cd "$LAB/../.." && pwd)
 	build=$(cd "$top" && realpath "${IHO_BUILD:-build}")
@@ -59,10 +59,11 @@ hv_stage() {
 	for s in "${@:4}"; do
 		[ -f "$LAB/scenario/$s.sh" ] || continue
 		for p in $(sed -n 's/^# needs: //p' "$LAB/scenario/$s.sh"); do
-			if [ -x "$build/vmi-tests/$p" ]; then
-				programs+=("$build/vmi-tests/$p")
-				continue
-			fi
+			for d in vmi-tests lab-tests; do
+				[ -x "$build/$d/$p" ] || continue
+				programs+=("$build/$d/$p")
+				continue 2
+			done
 			programs+=("$(command -v "$p")") || lab_die "scenario $s needs $p: install it"
 		done
 	done
