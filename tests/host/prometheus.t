@@ -175,6 +175,7 @@ real_tests() {
 	kill_hard "${IHOD[few]}"
 	ihod_start few --max-vcpus 1
 	live 60 "few: a killed and restarted ihod is noticed" fired 'instance="few"' IhoCollectorRestarted
+	[ $TAP_BAD = 0 ] || diag "ihod:" "$(tail -n 5 "$TMP/few.ihod")"
 	kill_hard "${IHOD[few]}"
 	live 60 "few: a killed ihod is noticed" fired 'instance="few"' IhoCollectorDown
 	kill_hard "${EXPORTER[few]}"
