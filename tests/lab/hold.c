@@ -4,7 +4,7 @@
  * and ends; then takes lines at its standard input, each answered by one:
  *
  *	set MODES	"modes M" as they are now, or "refused R MODES"
- *	toggle N MODES	N times these and none: "modes M"
+ *	toggle N MODES	N times these and none, each for a ms: "modes M"
  *
  * The session ends with the process.
  */
@@ -70,9 +70,11 @@ static void command(int session, const char *line)
 		if (set(session, modes))
 			return;
 	} else if (sscanf(line, "toggle %u %u", &n, &modes) == 2) {
-		while (n--)
-			if (set(session, modes) || set(session, 0))
+		for (n *= 2; n; n--) {
+			if (set(session, n % 2 ? 0 : modes))
 				return;
+			usleep(1000);
+		}
 	}
 	if (ioctl(session, IHO_GET_MODES, &now))
 		fail("IHO_GET_MODES");

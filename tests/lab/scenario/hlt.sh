@@ -30,6 +30,11 @@ release() { # SIGNAL
 	wait $HOLDER
 }
 
+# count RUN: its exits by HLT, into $exits
+count() {
+	exits=$(sed -n "s/.*exit_reason: *$hlt .*hitcount: *//p" "$1.kvm_exit" | awk '{n += $1} END {print n + 0}')
+}
+
 # phase NAME GATE: opens the tenant's gate, and counts its exits by HLT until the next one or its end
 phase() {
 	truth_begin
@@ -37,7 +42,7 @@ phase() {
 	poll 300 tenant_says "$run.tenant" "^$2\$" && has "$run.tenant" "^$2\$"
 	ok $? "$1: all HLTs came to their end"
 	truth_end "$1"
-	exits=$(sed -n "s/.*exit_reason: *$hlt .*hitcount: *//p" "$1.kvm_exit" | awk '{n += $1} END {print n + 0}')
+	count "$1"
 }
 
 halts="hlt:$n:1000"
@@ -77,6 +82,9 @@ ok $? "200 times on and off while it runs: $(tail -n 1 third.hold)"
 tenant_done hlt
 ok $? "the tenant ran to its end"
 truth_end toggled
+count toggled
+[ "$exits" -gt 0 ] && [ "$exits" -lt $((2 * n)) ]
+ok $? "some of its HLTs exited, and some did not: $exits for $((2 * n))"
 tenant_end
 release TERM
 
