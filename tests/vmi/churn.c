@@ -31,8 +31,10 @@
 #define PIDS_MAX  (1u << 22)
 #define STAYING	  10
 #define AT_ONCE	  32
-#define MODULE_US 20000 /* between two loads, which take a CPU each */
-#define RICH	  8 /* each so-manyeth has more than a name */
+#define MODULE_US 200000 /* between two loads, for which each CPU is interrupted many times */
+#define PIDS_CPU  0
+#define LOADS_CPU 1
+#define RICH	  16 /* each so-manyeth has more than a name */
 
 static void give_up(const char *what)
 {
@@ -127,8 +129,23 @@ static bool stopped(void)
 	return !access("/run/churn.stop", F_OK);
 }
 
+/*
+ * Who makes processes keeps to one CPU, and with it all that share its memory: on two, each fork()
+ * that protects it has the other flush its TLB, and waits for that. Where a host's core is shared
+ * by emulated CPUs, that takes milliseconds.
+ */
+static void keep_to(unsigned int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		give_up("sched_setaffinity");
+}
+
 /* Loads and unloads until the end; how often. */
-static unsigned int module(const char *file, const char *name)
+static unsigned int load(const char *file, const char *name)
 {
 	unsigned int n = 0;
 
@@ -146,12 +163,29 @@ static unsigned int module(const char *file, const char *name)
 	return n;
 }
 
-static void *modules(void *arg)
+/* A process that does so, named "modules" from its first moment on; tells at the end how often, and
+ * stays. */
+static int loader(char **of)
 {
-	char **of = arg;
+	unsigned int loads;
+	int fds[2];
+	pid_t p;
 
 	prctl(PR_SET_NAME, "modules");
-	return (void *)(uintptr_t)module(of[0], of[1]);
+	p = pipe2(fds, O_CLOEXEC) ? -1 : fork();
+	if (p < 0)
+		give_up("fork");
+	if (!p) {
+		keep_to(LOADS_CPU);
+		loads = load(of[0], of[1]);
+		if (write(fds[1], &loads, sizeof(loads)) != sizeof(loads))
+			give_up("write");
+		while (1)
+			pause();
+	}
+	prctl(PR_SET_NAME, "churn");
+	close(fds[1]);
+	return fds[0];
 }
 
 static unsigned int churn(uint32_t *pids)
@@ -185,10 +219,8 @@ static void done(unsigned int forks, unsigned int loads)
 
 int main(int argc, char **argv)
 {
-	unsigned int forks;
-	pthread_t loader;
+	unsigned int forks, loads;
 	uint32_t *pids;
-	void *loads;
 	int fd;
 
 	if (argc != 3)
@@ -200,6 +232,7 @@ int main(int argc, char **argv)
 	close(fd);
 	if (pids == MAP_FAILED || daemon(0, 1))
 		give_up("start");
+	fd = loader(argv + 1);
 	for (unsigned int i = 0; i < STAYING; i++) {
 		pid_t p = fork();
 
@@ -208,11 +241,11 @@ int main(int argc, char **argv)
 		if (p < 0)
 			give_up("fork");
 	}
-	if (pthread_create(&loader, NULL, modules, argv + 1))
-		give_up("a thread");
+	keep_to(PIDS_CPU);
 	forks = churn(pids);
-	pthread_join(loader, &loads);
-	done(forks, (unsigned int)(uintptr_t)loads);
+	if (read(fd, &loads, sizeof(loads)) != sizeof(loads))
+		give_up("the loader");
+	done(forks, loads);
 	while (1) /* its children stay too */
 		pause();
 }

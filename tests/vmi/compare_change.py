@@ -86,7 +86,7 @@ class Judge:
 
     def threads(self, row):
         if row['pid'] == self.churn:
-            return row['name'] in ('churn', 'modules')
+            return row['name'] == 'churn'
         if row['pid'] in self.kernel or row['name'].startswith('kworker'):
             return True
         if re.fullmatch(r't\d{7}', row['name']):
