@@ -27,7 +27,8 @@ compare() { # TABLE [--spoil]
 }
 
 for table in processes threads kernel_modules mounts process_open_files paths process_memory_map \
-	process_open_sockets bpf_programs kernel_log idt crash:kernel_modules nm:kernel_symbols; do
+	process_open_sockets bpf_programs kernel_log idt crash:kernel_modules crash:vcpus \
+	nm:kernel_symbols; do
 	out=$(compare $table)
 	ok $? "$(tail -n 1 <<<"$out")" || diag "$(head -n 40 <<<"$out")"
 	out=$(compare $table --spoil)

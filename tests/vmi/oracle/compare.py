@@ -260,6 +260,34 @@ def crash_modules(dump, vmlinux):
             yield m[2], int(m[4]), f'0x{m[3]}', f'0x{m[1]}'
 
 
+REGISTERS = ('rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', *(f'r{n}' for n in range(8, 16)),
+             'rip', 'rflags', 'cr0', 'cr2', 'cr3', 'cr4')
+SEGMENTS = ('fs', 'gs', 'gdt', 'idt')
+
+
+def crash_vcpus(dump, vmlinux):
+    """`bt -a` has the task that runs on each CPU and the instruction that it is at, `help -r` the
+    registers, of QEMU's note of each vCPU."""
+    tasks = {}
+    for line in crash(dump, vmlinux, 'bt -a'):
+        if m := re.match(r'PID: (\d+) +TASK: ([0-9a-f]{16}) +CPU: (\d+) +COMMAND: "(.*)"$', line):
+            cpu = int(m[3])
+            tasks[cpu] = [int(m[1]), m[4], f'0x{m[2]}']
+        elif m := re.match(r' +\[exception RIP: (\S+)\+(\d+)\]$', line):
+            tasks[cpu].append(f'{m[1]}+0x{int(m[2]):x}')
+    said = '\n'.join(crash(dump, vmlinux, 'help -r'))
+    for part in re.split(r'^(?=CPU \d+:$)', said, flags=re.M)[1:]:
+        cpu = int(re.match(r'CPU (\d+):', part)[1])
+        values = {m[1].lower(): int(m[2], 16) for m in
+                  re.finditer(r'\b([A-Z][A-Z0-9]+): *([0-9a-f]{8,16})\b', part)}
+        segments = {m[1].lower(): [int(v, 16) for v in m.groups()[1:]] for m in
+                    re.finditer(r'\b([A-Z]+): selector: ([0-9a-f]+) +limit: ([0-9a-f]+) .*\n'
+                                r'.* base: ([0-9a-f]+)', part)}
+        yield (cpu, cpu, *tasks[cpu], *(f'0x{values[r]:016x}' for r in REGISTERS),
+               f"0x{segments['cs'][0]:x}", segments['gdt'][1], segments['idt'][1],
+               *(f'0x{segments[r][2]:016x}' for r in SEGMENTS))
+
+
 TABLES = {
     'processes': (processes, 'SELECT pid, parent, name, state, uid, gid, euid, task FROM processes'),
     'threads': (threads, 'SELECT tid, pid, name, state, flags, task FROM threads'),
@@ -285,6 +313,9 @@ TABLES = {
     'idt': (idt, 'SELECT vector, offset, selector, ist, dpl, present FROM idt'),
     'crash:kernel_modules': (crash_modules,
                              'SELECT name, size, address, struct_address FROM kernel_modules'),
+    'crash:vcpus': (crash_vcpus,
+                    f"SELECT vcpu, cpu, pid, name, task, symbol, {', '.join(REGISTERS)}, cs, gdt_limit,"
+                    f" idt_limit, {', '.join(f'{r}_base' for r in SEGMENTS)} FROM vcpus"),
 }
 
 
