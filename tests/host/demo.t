@@ -30,4 +30,9 @@ refused 1 "$TMP" "a folder" --kernel "$TMP"
 refused 2 'script' "--script with --kernel" --kernel "$TMP/stub" --script cpuid:0:1
 refused 2 'kernel' "--initrd without --kernel" --initrd "$TMP/noise"
 refused 2 'memory' "no memory" --kernel "$TMP/stub" --memory 0
+[ -e /dev/iho ] || refused 1 'no direct mode' "a page for a KVM that takes none" --script donate
+
+# every deadline was waited for
+report=$(timeout 60 "$DEMO" --script timer:50:200 --vcpus 1 --report)
+is "$(jq -c '.vcpus[0] | [.done, .guest.timer]' <<<"$report")" '[true,50]' "timers: all of them came"
 done_testing

@@ -115,9 +115,6 @@ void cpuid_make_pc(struct vmm *vmm)
 		case 0x1:
 			entry->ebx = set_bits(entry->ebx, 23, 16, nr_vcpus);
 			entry->ecx |= LEAF1_ECX_HYPERVISOR;
-			/* KVM has it with LAPICs in the kernel only, so leaves it to us to say. */
-			if (vmm_check_extension(vmm, KVM_CAP_TSC_DEADLINE_TIMER))
-				entry->ecx |= LEAF1_ECX_TSC_DEADLINE;
 			if (nr_vcpus > 1)
 				entry->edx |= LEAF1_EDX_HTT;
 			else
@@ -147,8 +144,12 @@ void cpuid_set_id(struct vmm *vmm, unsigned int apic_id)
 		switch (entry->function) {
 		case 0x1:
 			entry->ebx = set_bits(entry->ebx, 31, 24, apic_id);
-			if (vmm->irqchip)
-				entry->ecx |= LEAF1_ECX_X2APIC;
+			if (!vmm->irqchip)
+				break;
+			entry->ecx |= LEAF1_ECX_X2APIC;
+			/* KVM has it with LAPICs in the kernel only, so leaves it to us to say. */
+			if (vmm_check_extension(vmm, KVM_CAP_TSC_DEADLINE_TIMER))
+				entry->ecx |= LEAF1_ECX_TSC_DEADLINE;
 			break;
 		case 0xb:
 		case 0x1f:

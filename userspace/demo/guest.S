@@ -15,11 +15,28 @@
 /* Intel SDM, table "Local APIC Register Address Map Supported by x2APIC" */
 #define X2APIC_EOI	   0x80b
 #define X2APIC_ISR(vector) (0x810 + (vector) / 32)
+#define X2APIC_LVT_TIMER   0x832
+#define LVT_TSC_DEADLINE   0x40000
+#define LVT_MASKED	   0x10000
+#define MSR_TSC_DEADLINE   0x6e0
+
+/* kvm-patches/, uapi/asm/iho_para.h */
+#define IHO_HC_DONATE	     0x49484f01
+#define IHO_HC_WITHDRAW	     0x49484f02
+#define IHO_DIRECT_TIMER     1
+#define PAGE_MODES	     64
+#define PAGE_TSC_OFFSET	     72
+#define PAGE_DEADLINE_OFFSET 128
+#define PAGE_DEADLINE_DIRECT 136
+#define PAGE_DEADLINES	     144
+#define PAGE_FIRED	     152
+#define PAGE_SPURIOUS	     160
 
 #define DONE(op) (AREA_DONE + 8 * (op))(%rdi)
 
 	.section .rodata
-	.globl	guest_code, guest_code_bytes, guest_wake_offset, guest_fault_offset
+	.globl	guest_code, guest_code_bytes
+	.globl	guest_wake_offset, guest_timer_offset, guest_fault_offset
 	.balign	64
 guest_code:
 	lea	GUEST_STACK_TOP(%rdi), %rsi
@@ -47,6 +64,9 @@ op_table:
 	.long	op_gate - op_table
 	.long	op_mark - op_table
 	.long	op_loop - op_table
+	.long	op_timer - op_table
+	.long	op_donate - op_table
+	.long	op_withdraw - op_table
 	.long	op_done - op_table
 
 op_out:
@@ -173,6 +193,82 @@ op_loop:
 	sub	%rax, %rsi
 	jmp	dispatch
 
+/*
+ * Deadlines, one after the other, each waited for in HLT. With a page that is KVM's, and if KVM
+ * says so, in direct form: the interrupt is one that this vCPU posts to itself.
+ */
+op_timer:
+	mov	$X2APIC_LVT_TIMER, %ecx
+	mov	$(LVT_TSC_DEADLINE | GUEST_TIMER_VEC), %eax
+	xor	%edx, %edx
+	wrmsr
+1:	rdtsc
+	shl	$32, %rdx
+	lea	(%rax, %rdx), %r10
+	add	%r9, %r10
+2:	movq	$0, AREA_FIRED(%rdi)
+	mov	%r10, %rax
+	mov	AREA_DONATED(%rdi), %r11
+	test	%r11, %r11
+	jz	4f
+	testl	$IHO_DIRECT_TIMER, PAGE_MODES(%r11)
+	jz	3f
+	lock btsl $(GUEST_TIMER_VEC % 32), GUEST_TIMER_VEC / 32 * 4(%r11)
+	mov	PAGE_TSC_OFFSET(%r11), %rdx
+	mov	%rdx, PAGE_DEADLINE_OFFSET(%r11)
+	movl	$1, PAGE_DEADLINE_DIRECT(%r11)
+	incq	PAGE_DEADLINES(%r11)
+	sub	%rdx, %rax
+	jmp	4f
+3:	movl	$0, PAGE_DEADLINE_DIRECT(%r11)
+4:	mov	%rax, %rdx
+	shr	$32, %rdx
+	mov	$MSR_TSC_DEADLINE, %ecx
+	wrmsr
+5:	sti
+	hlt
+	cli
+	cmpq	$0, AREA_FIRED(%rdi)
+	je	5b
+	rdtsc
+	shl	$32, %rdx
+	or	%rdx, %rax
+	cmp	%r10, %rax
+	jae	6f
+	incq	AREA_EARLY(%rdi)
+	test	%r11, %r11
+	jz	2b
+	incq	PAGE_SPURIOUS(%r11)
+	jmp	2b
+6:	incq	DONE(OP_TIMER)
+	dec	%r8
+	jnz	1b
+	mov	$X2APIC_LVT_TIMER, %ecx
+	mov	$(LVT_MASKED | LVT_TSC_DEADLINE | GUEST_TIMER_VEC), %eax
+	xor	%edx, %edx
+	wrmsr
+	jmp	next
+
+/* Refused is a fault: the script has no way to go on without. */
+op_donate:
+	mov	AREA_PAGE(%rdi), %rbx
+	mov	$IHO_HC_DONATE, %eax
+	vmcall
+	test	%rax, %rax
+	jnz	exception
+	mov	%rbx, AREA_DONATED(%rdi)
+	incq	DONE(OP_DONATE)
+	jmp	next
+
+op_withdraw:
+	mov	$IHO_HC_WITHDRAW, %eax
+	vmcall
+	test	%rax, %rax
+	jnz	exception
+	movq	$0, AREA_DONATED(%rdi)
+	incq	DONE(OP_WITHDRAW)
+	jmp	next
+
 op_done:
 	incq	DONE(OP_DONE)
 	out	%al, $GUEST_PORT_DONE
@@ -222,6 +318,28 @@ interrupt_wake:
 	pop	%rax
 	iretq
 
+/* The timer's interrupt, wherever it comes. */
+interrupt_timer:
+	push	%rax
+	push	%rcx
+	push	%rdx
+	incq	AREA_FIRED(%rdi)
+	mov	AREA_DONATED(%rdi), %rax
+	test	%rax, %rax
+	jz	1f
+	incq	PAGE_FIRED(%rax)
+1:	lock btrl $0, AREA_PV_EOI(%rdi)
+	jc	2f
+	mov	$X2APIC_EOI, %ecx
+	xor	%eax, %eax
+	xor	%edx, %edx
+	wrmsr
+	incq	AREA_EOI_WRMSRS(%rdi)
+2:	pop	%rdx
+	pop	%rcx
+	pop	%rax
+	iretq
+
 /* Any exception. %rsi tells the VMM which op it was. */
 exception:
 	out	%al, $GUEST_PORT_FAULT
@@ -233,6 +351,8 @@ guest_code_bytes:
 	.long	code_end - guest_code
 guest_wake_offset:
 	.long	interrupt_wake - guest_code
+guest_timer_offset:
+	.long	interrupt_timer - guest_code
 guest_fault_offset:
 	.long	exception - guest_code
 

@@ -7,13 +7,17 @@
 
 /* guest.S */
 extern const uint8_t guest_code[];
-extern const uint32_t guest_code_bytes, guest_wake_offset, guest_fault_offset;
+extern const uint32_t guest_code_bytes, guest_wake_offset, guest_timer_offset, guest_fault_offset;
 
 static_assert(offsetof(struct guest_area, wake_tsc) == AREA_WAKE_TSC, "guest.S");
 static_assert(offsetof(struct guest_area, pv_eoi) == AREA_PV_EOI, "guest.S");
 static_assert(offsetof(struct guest_area, eoi_mode) == AREA_EOI_MODE, "guest.S");
 static_assert(offsetof(struct guest_area, eoi_wrmsrs) == AREA_EOI_WRMSRS, "guest.S");
 static_assert(offsetof(struct guest_area, eoi_rdmsrs) == AREA_EOI_RDMSRS, "guest.S");
+static_assert(offsetof(struct guest_area, page) == AREA_PAGE, "guest.S");
+static_assert(offsetof(struct guest_area, donated) == AREA_DONATED, "guest.S");
+static_assert(offsetof(struct guest_area, fired) == AREA_FIRED, "guest.S");
+static_assert(offsetof(struct guest_area, early) == AREA_EARLY, "guest.S");
 static_assert(offsetof(struct guest_area, done) == AREA_DONE, "guest.S");
 static_assert(offsetof(struct guest_op, kind) == GUEST_OP_KIND, "guest.S");
 static_assert(offsetof(struct guest_op, back) == GUEST_OP_BACK, "guest.S");
@@ -42,7 +46,7 @@ size_t guest_area_bytes(size_t nr_ops)
 {
 	size_t bytes = GUEST_STACK_TOP + nr_ops * sizeof(struct guest_op);
 
-	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES + PAGE_BYTES;
 }
 
 /* A 64-bit interrupt gate (Intel SDM 6.14.1): interrupts stay off in the handler. */
@@ -71,6 +75,7 @@ void guest_build(uint8_t *ram)
 	for (unsigned int vector = 0; vector < 32; vector++)
 		set_gate(ram, vector, guest_fault_offset);
 	set_gate(ram, GUEST_WAKE_VEC, guest_wake_offset);
+	set_gate(ram, GUEST_TIMER_VEC, guest_timer_offset);
 
 	pml4[0] = GUEST_PDPT | PTE_TABLE;
 	for (uint64_t gib = 0; gib < 4; gib++)
@@ -79,8 +84,9 @@ void guest_build(uint8_t *ram)
 		pd[i] = i << 21 | PTE_LARGE;
 }
 
-void guest_load_ops(uint8_t *area, const struct guest_op *ops, size_t nr_ops)
+void guest_load_ops(uint8_t *area, uint64_t gpa, const struct guest_op *ops, size_t nr_ops)
 {
+	((struct guest_area *)area)->page = gpa + guest_area_bytes(nr_ops) - PAGE_BYTES;
 	memcpy(area + GUEST_STACK_TOP, ops, nr_ops * sizeof(*ops));
 }
 

@@ -37,8 +37,11 @@
 #define OP_GATE	      10
 #define OP_MARK	      11
 #define OP_LOOP	      12
-#define OP_DONE	      13
-#define GUEST_NR_OPS  14
+#define OP_TIMER      13
+#define OP_DONATE     14
+#define OP_WITHDRAW   15
+#define OP_DONE	      16
+#define GUEST_NR_OPS  17
 
 /* Guest-physical layout. */
 #define GUEST_GDT	 0x1000
@@ -54,6 +57,7 @@
 #define GUEST_CS       0x08
 #define GUEST_DS       0x10
 #define GUEST_WAKE_VEC 0x40
+#define GUEST_TIMER_VEC 0x41
 
 /* How a wake-up interrupt has to be acknowledged where KVM's paravirtual EOI does not do it. */
 #define EOI_UNKNOWN 0
@@ -70,7 +74,11 @@
 #define AREA_EOI_MODE	12
 #define AREA_EOI_WRMSRS 16
 #define AREA_EOI_RDMSRS 24
-#define AREA_DONE	32
+#define AREA_PAGE	32
+#define AREA_DONATED	40
+#define AREA_FIRED	48
+#define AREA_EARLY	56
+#define AREA_DONE	64
 #define GUEST_OP_BYTES	32
 #define GUEST_OP_KIND	0
 #define GUEST_OP_BACK	4
@@ -89,8 +97,8 @@
  * struct guest_op - one entry of the table
  * @kind: OP_*
  * @back: OP_LOOP: bytes from this op back to the first op of the loop
- * @arg: port, guest-physical address, MSR, CPUID leaf; TSC ticks for OP_HLT (until the wake-up)
- *	and OP_BUSY; milliseconds for OP_SLEEP
+ * @arg: port, guest-physical address, MSR, CPUID leaf; TSC ticks for OP_HLT (until the wake-up),
+ *	OP_TIMER and OP_BUSY; milliseconds for OP_SLEEP
  * @count: how often; OP_LOOP: 0 is endless
  * @left: OP_LOOP, written by the guest: rounds left, 0 before the first round has ended
  */
@@ -114,6 +122,10 @@ struct guest_op {
  * @eoi_wrmsrs: EOIs written to the x2APIC: the only MSR writes (0x80b) beside the script's
  * @eoi_rdmsrs: reads of the in-service register to set @eoi_mode: the only MSR reads (0x812)
  *	beside the script's, at most one
+ * @page: what OP_DONATE gives KVM, a page of its own behind the ops; set by guest_load_ops()
+ * @donated: @page, while it is KVM's: struct iho_page of the patches in kvm-patches/
+ * @fired: timer interrupts since the last deadline was written
+ * @early: timer interrupts that came before their deadline, after which OP_TIMER wrote it again
  * @done: executed so far, by op code. Counted after the instruction, so a vCPU stopped half-way
  *	may have one exit more than this says
  */
@@ -123,17 +135,24 @@ struct guest_area {
 	uint32_t eoi_mode;
 	uint64_t eoi_wrmsrs;
 	uint64_t eoi_rdmsrs;
+	uint64_t page;
+	uint64_t donated;
+	uint64_t fired;
+	uint64_t early;
 	uint64_t done[GUEST_NR_OPS];
 };
 
-/* Bytes of an area with @nr_ops ops, whole pages: areas of two vCPUs never share one. */
+/*
+ * Bytes of an area with @nr_ops ops, and the page that may be KVM's: whole pages, areas of two
+ * vCPUs never share one.
+ */
 size_t guest_area_bytes(size_t nr_ops);
 
 /* Write everything that the vCPUs share (code, descriptor tables, page tables) into zeroed RAM. */
 void guest_build(uint8_t *ram);
 
-/* Write one vCPU's table of @nr_ops ops into its area, a zeroed part of guest RAM. */
-void guest_load_ops(uint8_t *area, const struct guest_op *ops, size_t nr_ops);
+/* Write one vCPU's table of @nr_ops ops into its area, a zeroed part of guest RAM at @gpa. */
+void guest_load_ops(uint8_t *area, uint64_t gpa, const struct guest_op *ops, size_t nr_ops);
 
 /* Turn @sregs and @regs into the start state of the vCPU whose area lies at @area_gpa. */
 void guest_start_state(struct kvm_sregs *sregs, struct kvm_regs *regs, uint64_t area_gpa);

@@ -50,8 +50,9 @@ static void print_script(FILE *out, const struct vmm_vcpu *vcpu)
 			vcpu->area->done[kind]);
 		separator = ", ";
 	}
-	fprintf(out, ", \"eoi_wrmsr\": %" PRIu64 ", \"eoi_rdmsr\": %" PRIu64 "}",
+	fprintf(out, ", \"eoi_wrmsr\": %" PRIu64 ", \"eoi_rdmsr\": %" PRIu64,
 		vcpu->area->eoi_wrmsrs, vcpu->area->eoi_rdmsrs);
+	fprintf(out, ", \"timer_early\": %" PRIu64 "}", vcpu->area->early);
 	fprintf(out, ",\n   \"wakes\": %" PRIu64 ", ", vcpu->wakes);
 }
 

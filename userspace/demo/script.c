@@ -51,6 +51,11 @@ static const struct op_info {
 	[OP_CPUID] = { "cpuid", { FIELD_LEAF, FIELD_COUNT }, 0, "CPUIDs of a leaf, subleaf 0" },
 	[OP_HLT] = { "hlt", { FIELD_COUNT, FIELD_US }, 1,
 		     "HLTs, each woken after US microseconds (default: --hlt-us)" },
+	[OP_TIMER] = { "timer", { FIELD_COUNT, FIELD_US }, 0,
+		       "deadlines of the local APIC's timer, US microseconds, waited for in HLT" },
+	[OP_DONATE] = { "donate", { FIELD_NONE }, 0,
+			"give KVM a page for posted interrupts (direct mode of kvm-patches)" },
+	[OP_WITHDRAW] = { "withdraw", { FIELD_NONE }, 0, "take it back" },
 	[OP_BUSY] = { "busy", { FIELD_MS }, 0, "spin for MS milliseconds without an exit" },
 	[OP_SLEEP] = { "sleep", { FIELD_MS }, 0, "exit once; the VMM sleeps MS milliseconds" },
 	[OP_GATE] = { "gate", { FIELD_NONE }, 0,
@@ -244,6 +249,7 @@ static int parse_op(struct parser *parser, const char *text, const char *end)
 	op.count = values[1];
 	switch (op.kind) {
 	case OP_HLT:
+	case OP_TIMER:
 		op.count = values[0];
 		op.arg = values[1];
 		break;

@@ -186,6 +186,16 @@ static int load_script(struct vmm_vcpu *vcpu, const struct script *script, uint6
 		case OP_BUSY:
 			ops[i].arg *= tsc_khz;
 			break;
+		case OP_TIMER:
+			ops[i].arg = ops[i].arg * tsc_khz / 1000;
+			break;
+		case OP_DONATE:
+			/* A KVM that does not know VMCALL may execute it for ever. */
+			if (!access("/dev/iho", F_OK))
+				break;
+			warnx("donate: this KVM has no direct mode (no /dev/iho, see kvm-patches)");
+			free(ops);
+			return -EOPNOTSUPP;
 		case OP_HLT:
 			us = ops[i].arg ? ops[i].arg : vmm->config.hlt_us;
 			ops[i].arg = us * tsc_khz / 1000;
@@ -193,7 +203,8 @@ static int load_script(struct vmm_vcpu *vcpu, const struct script *script, uint6
 			break;
 		}
 	}
-	guest_load_ops((uint8_t *)vcpu->area, ops, script->nr_ops);
+	guest_load_ops((uint8_t *)vcpu->area, (uint64_t)((uint8_t *)vcpu->area - vmm->ram), ops,
+		       script->nr_ops);
 	free(ops);
 	return 0;
 }
