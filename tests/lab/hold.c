@@ -5,6 +5,7 @@
  *
  *	set MODES	"modes M" as they are now, or "refused R MODES"
  *	toggle N MODES	N times these and none, each for a ms: "modes M"
+ *	vcpu I		"vcpu I", and the fields of struct iho_vcpu, each NAME=VALUE
  *
  * The session ends with the process.
  */
@@ -61,11 +62,29 @@ static int set(int session, __u32 modes)
 	return -1;
 }
 
+static void print_vcpu(int session, unsigned int index)
+{
+	struct iho_vcpu v = { .index = index };
+
+	if (ioctl(session, IHO_GET_VCPU, &v)) {
+		fail("IHO_GET_VCPU");
+		return;
+	}
+	printf("vcpu %u modes=%u missing=%u engaged=%llu given=%llu taken=%llu recovered=%llu"
+	       " host_timer=%llu generation=%u seen=%u deadlines=%llu fired=%llu spurious=%llu\n",
+	       index, v.modes, v.missing, v.engaged, v.given, v.taken, v.recovered, v.host_timer,
+	       v.generation, v.seen_generation, v.deadlines, v.fired, v.spurious);
+}
+
 static void command(int session, const char *line)
 {
 	struct iho_modes now;
 	unsigned int n = 0, modes;
 
+	if (sscanf(line, "vcpu %u", &n) == 1) {
+		print_vcpu(session, n);
+		return;
+	}
 	if (sscanf(line, "set %u", &modes) == 1) {
 		if (set(session, modes))
 			return;

@@ -55,7 +55,8 @@ lines() { wc -l <"$1"; }
 has_lines() { [ "$(lines "$1")" -ge "$2" ]; }
 has() { grep -q "$2" "$1" 2>/dev/null; }
 
-# tenant RUN SCRIPT0 SCRIPT1 [OPTION...]: returns when both vCPUs wait at their gate
+# tenant RUN SCRIPT0 SCRIPT1 [OPTION...]: returns when both vCPUs wait at their gate; without a
+# SCRIPT1 there is one
 tenant() {
 	run=$1
 	printf '%s\n' "$2" "$3" >"$run.scripts"
@@ -63,8 +64,13 @@ tenant() {
 	mkfifo "/run/$run"
 	script0=$2 script1=$3
 	shift 3
+	if [ -n "$script1" ]; then
+		set -- --script-vcpu "1=$script1" "$@"
+	else
+		set -- --vcpus 1 "$@"
+	fi
 	iho-demo --gate-stdin --announce --report --linger --name "$run" --script "$script0" \
-		--script-vcpu "1=$script1" "$@" <"/run/$run" >"$run.tenant" 2>"$run.tenant.err" &
+		"$@" <"/run/$run" >"$run.tenant" 2>"$run.tenant.err" &
 	TENANT=$!
 	exec 7>"/run/$run"
 	poll 60 tenant_says "$run.tenant" '^gate' && has "$run.tenant" '^gate'
@@ -131,3 +137,41 @@ counted() {
 judge() { echo "$*" >>judge; }
 # BPF functions in the kernel: a program has one or more
 programs() { grep -c '[[:space:]]bpf_prog_.*\[bpf\]' /proc/kallsyms; }
+
+# hold NAME PID: a session of /dev/iho; returns when it said how it began
+hold() {
+	rm -f "/run/$1"
+	mkfifo "/run/$1"
+	iho-hold "$2" <"/run/$1" >"$1.hold" &
+	HOLDER=$!
+	exec 8>"/run/$1"
+	poll 30 test -s "$1.hold"
+}
+
+# tell NAME COMMAND: its answer
+tell() {
+	was=$(lines "$1.hold")
+	echo "$2" >&8
+	poll 60 has_lines "$1.hold" $((was + 1))
+	tail -n 1 "$1.hold"
+}
+
+release() { # SIGNAL
+	kill -"$1" $HOLDER
+	exec 8>&-
+	wait $HOLDER
+}
+
+vmm_of() { sed -n 's/^ready \([0-9]*\).*/\1/p' "$1.tenant"; } # RUN
+
+# exits_by REASON PHASE: how many
+exits_by() { sed -n "s/.*exit_reason: *$1 .*hitcount: *//p" "$2.kvm_exit" | awk '{n += $1} END {print n + 0}'; }
+
+# phase NAME GATE: opens the tenant's gate, and counts its exits until the next one or its end
+phase() {
+	truth_begin
+	gate_open
+	poll 300 tenant_says "$run.tenant" "^$2\$" && has "$run.tenant" "^$2\$"
+	ok $? "$1: the tenant came to its end"
+	truth_end "$1"
+}

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Direct mode of the patched KVM: a tenant that has donated its page arms its timer without an exit,
+# as long as somebody holds the mode, and every timer comes. Counts are those of the kernel's
+# histograms; the same script without the mode is the control. One vCPU, on CPU 1.
+# needs: iho-hold
+n=200
+hlt=12 wrmsr=32 preempted=52
+timers="timer:$n:1000"
+
+field() { sed -n "s/.* $2=\([0-9]*\).*/\1/p" "$1" | tail -n 1; } # FILE NAME
+early() { sed -n 's/.*"timer_early": \([0-9]*\).*/\1/p' "$1.tenant"; }
+
+# exits PHASE WRMSR HLT: what they are to be; each phase sets up and masks the LVT register once
+exits() {
+	w=$(exits_by $wrmsr "$1") h=$(exits_by $hlt "$1") p=$(exits_by $preempted "$1")
+	[ "$w" = "$2" ] && [ "$h" = "$3" ]
+	ok $? "$1: $w WRMSR, $h HLT, $p for the host's timer, $(exits_by 1 "$1") interrupts, for $n timers"
+}
+
+tenant direct "hlt:1,gate,$timers,donate,gate,$timers,gate,$timers,gate,$timers,gate,$timers,gate,timer:1000:1000,gate,withdraw,$timers" \
+	"" --no-pv-unhalt --pin 1
+ok $? "the tenant waits at its gate" || cat direct.tenant.err
+vmm=$(vmm_of direct)
+
+phase stock 'gate 2'
+exits stock $((n + 2)) $n
+
+hold first "$vmm"
+phase donated 'gate 3'
+exits donated $((n + 2)) $n
+
+[ "$(tell first 'set 2')" = 'modes 2' ]
+ok $? "timers: $(tail -n 1 first.hold)"
+phase timer 'gate 4'
+exits timer 3 $n
+tell first 'vcpu 0'
+[ "$(field first.hold given)" = $n ] && [ "$(field first.hold engaged)" = 1 ] && [ "$(field first.hold missing)" = 0 ]
+ok $? "each HLT left its deadline to KVM"
+
+[ "$(tell first 'set 3')" = 'modes 3' ]
+ok $? "timers and HLT: $(tail -n 1 first.hold)"
+phase both 'gate 5'
+exits both 2 0
+tell first 'vcpu 0'
+[ "$(field first.hold host_timer)" -ge "$p" ] && [ "$(field first.hold given)" = $n ]
+ok $? "each of its exits by the preemption timer was the host's own: $(field first.hold host_timer) since the session began"
+d=$(field first.hold deadlines) f=$(field first.hold fired) s=$(field first.hold spurious)
+[ $((d)) = $((2 * n + s)) ] && [ $((f)) = $((d + n)) ]
+ok $? "the guest's own count: $d deadlines, $f interrupts, $s of them early"
+
+# the CPU is not the tenant's alone: whoever else runs there makes it wait, and the timers come
+taskset 2 sh -c 'while :; do :; done' &
+busy=$!
+phase preempted 'gate 6'
+ran=$(awk '{print $14 + $15}' /proc/$busy/stat)
+kill $busy
+[ "$ran" -gt 0 ]
+ok $? "a task beside the tenant ran for $ran ticks"
+tell first 'vcpu 0'
+d=$(field first.hold deadlines) f=$(field first.hold fired) s=$(field first.hold spurious)
+[ $((d)) = $((3 * n + s)) ] && [ $((f)) = $((d + n)) ]
+ok $? "with a task beside it: $d deadlines, $f interrupts, $s of them early, $(field first.hold recovered) that came outside the guest"
+
+truth_begin
+gate_open
+[ "$(tell first 'toggle 200 3')" = 'modes 0' ]
+ok $? "200 times on and off while it runs: $(tail -n 1 first.hold)"
+poll 300 tenant_says direct.tenant '^gate 7$' && has direct.tenant '^gate 7$'
+ok $? "all of its timers came"
+truth_end toggled
+w=$(exits_by $wrmsr toggled) h=$(exits_by $hlt toggled)
+[ "$w" -gt 2 ] && [ "$w" -lt 1002 ] && [ "$h" -gt 0 ] && [ "$h" -lt 1000 ]
+ok $? "some without exits, some with: $w WRMSR and $h HLT for 1000 timers"
+tell first 'vcpu 0'
+
+tell first 'set 3'
+release KILL
+phase withdrawn 'done'
+exits withdrawn $((n + 2)) $n
+tenant_end
+ok 0 "interrupts before their deadline, of all: $(early direct)"
+
+# the VMM dies in the middle of it
+tenant killed "hlt:1,gate,donate,gate,timer:1000000:500" "" --no-pv-unhalt --pin 1
+vmm=$(vmm_of killed)
+hold second "$vmm"
+phase donates 'gate 2'
+tell second 'set 3'
+gate_open
+engaged() { tell second 'vcpu 0' >/dev/null && [ "$(field second.hold engaged)" = 1 ]; }
+poll 60 engaged
+ok $? "a tenant is in direct mode: $(tail -n 1 second.hold)"
+kill -KILL $TENANT
+exec 7>&-
+wait $TENANT
+release TERM
+tenant after "hlt:1,gate,donate,$timers,withdraw" "" --no-pv-unhalt --pin 1
+phase after 'done'
+exits after $((n + 2)) $n
+tenant_end
+
+dmesg >dmesg
+! grep -E 'WARNING|BUG|stall|lockup|Oops|list_' dmesg
+ok $? "the kernel had nothing to complain of"
