@@ -24,6 +24,8 @@
 #	pti=on|off		page table isolation (off: as on CPUs of today)
 #	boot=bzimage|elf	elf has neither KASLR of the kernel's text nor la57 (bzimage)
 #	workload=on|off		(on)
+#	thread=multi|single	vCPUs as threads of their own, or in turns (multi). With threads a guest
+#				that changes its code often has died of an INT3 that was gone
 #	vmcoreinfo=on|off	the device with which a guest tells QEMU where its VMCOREINFO is (off)
 #	append=STRING		more of the kernel's command line
 #	files=FOLDER		its content goes over the guest's root
@@ -98,7 +100,7 @@ guest_start() {
 guest_boot() {
 	local failed=1 name=$1 kernel=$2 d o cpu args=() append="console=ttyS0 quiet panic=-1"
 	local smp=1 mem=512M memory=memfd kaslr=on la57=off pti=off boot=bzimage workload=on
-	local vmcoreinfo=off files=
+	local vmcoreinfo=off files= thread=multi
 	shift 2
 	while [ $# -gt 0 ]; do
 		o=$1
@@ -106,7 +108,7 @@ guest_boot() {
 		case $o in
 		append=*) append="$append ${o#append=}" ;;
 		smp=* | mem=* | memory=* | kaslr=* | la57=* | pti=* | boot=* | workload=* | \
-			vmcoreinfo=* | files=*)
+			vmcoreinfo=* | files=* | thread=*)
 			printf -v "${o%%=*}" %s "${o#*=}"
 			;;
 		--) break ;;
@@ -141,7 +143,7 @@ guest_boot() {
 	esac
 	[ "$vmcoreinfo" = off ] || args+=(-device vmcoreinfo)
 
-	qemu-system-x86_64 -name "iho-guest-$name" -accel tcg,thread=multi \
+	qemu-system-x86_64 -name "iho-guest-$name" -accel tcg,thread="$thread" \
 		-cpu "$cpu" -smp "$smp" -m "$mem" -nodefaults -no-user-config -display none -no-reboot \
 		-initrd "$d/initrd" -append "$append" "${args[@]}" \
 		-chardev "file,id=console,path=$d/console" -serial chardev:console \
