@@ -78,7 +78,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 
 .PHONY: all run demo check check-unit check-host check-lab check-vmi check-oracle bench fuzz install uninstall clean help \
-	deps-build deps-check deps-bench deps-kvm kvm-modules check-kvm lab lab-shell lint programs units fuzzers manual \
+	deps-build deps-check deps-bench deps-kvm kvm-modules check-kvm check-guest lab lab-shell lint programs units fuzzers manual \
 	bench-fleet bench-vmi dashboards-demo
 
 all: programs
@@ -126,6 +126,10 @@ kvm-modules: deps-kvm
 
 check-kvm: deps-check
 	@tests/check.sh kvm
+
+# The guest's module: see guest-module/README.md.
+check-guest: deps-check
+	@tests/check.sh guest
 
 # The emulated hypervisors: see tests/lab/README.md.
 VENUE ?= amd
@@ -183,6 +187,7 @@ help:
 	@echo 'make check-vmi        introspection against guests with kernels from 5.10 to the newest'
 	@echo 'make kvm-modules      patched kvm, kvm-intel, kvm-amd for Debian 12, into build/kvm-modules'
 	@echo 'make check-kvm        the patches apply, build, and fit the kernel (part of make check)'
+	@echo 'make check-guest      the module of the guest builds, and runs with a host that a test plays (part of make check)'
 	@echo 'make lab              build the emulated hypervisors, AMD and Intel, into ~/.cache/iho'
 	@echo 'make check-lab        the collector on real SVM and VMX in them (part of make check)'
 	@echo 'make lab-shell [VENUE=amd|intel]   a shell in one'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Runs the tests: check.sh [unit|host|vmi|kvm|lint|lab]; without an argument all of them, userspace also as an
+# Runs the tests: check.sh [unit|host|vmi|kvm|guest|lint|lab]; without an argument all of them, userspace also as an
 # ASan/UBSan build. Every test is a TAP producer, under prove.
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,10 +20,11 @@ unit) what=unit ;;
 host) what=host ;;
 vmi) what=vmi ;;
 kvm) what=kvm ;;
+guest) what=guest ;;
 lint) what=lint ;;
 lab) what=lab ;;
 all) what=all ;;
-*) die "usage: check.sh [unit|host|vmi|kvm|lint|lab]" ;;
+*) die "usage: check.sh [unit|host|vmi|kvm|guest|lint|lab]" ;;
 esac
 mount_missing
 export CMOCKA_MESSAGE_OUTPUT=TAP
@@ -54,6 +55,9 @@ if [ $what = vmi ] || [ $what = all ]; then
 fi
 if [ $what = kvm ] || [ $what = all ]; then
 	tests+=(tests/kvm/*.t)
+fi
+if [ $what = guest ] || [ $what = all ]; then
+	tests+=(tests/guest/*.t)
 fi
 if [ $what = lint ] || [ $what = all ]; then
 	tests+=(tests/lint/*.t tests/data/*.t)

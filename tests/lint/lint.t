@@ -9,7 +9,7 @@ mapfile -t c < <(files '*.c' '*.h' '*.S')
 mapfile -t sh < <(files '*.sh' '*.t' '.ci/run' Makefile)
 grep -L 'SPDX-License-Identifier: GPL-2.0' "${c[@]}" "${sh[@]}" >"$TMP/spdx"
 is "$(cat "$TMP/spdx")" "" "every source file has its SPDX line"
-wrong=$(files 'bpf/*.c' 'bpf/*.h' | xargs grep -L 'GPL-2.0-only'; files 'userspace/*.c' 'userspace/*.h' 'vmi/*.c' 'vmi/*.h' | xargs grep -L 'GPL-2.0-or-later')
+wrong=$(files 'bpf/*.c' 'bpf/*.h' 'guest-module/*.c' | xargs grep -L 'GPL-2.0-only'; files 'userspace/*.c' 'userspace/*.h' 'vmi/*.c' 'vmi/*.h' | xargs grep -L 'GPL-2.0-or-later')
 is "$wrong" "" "kernel side GPL-2.0-only, userspace GPL-2.0-or-later"
 is "$(grep -nE '[[:space:]]+$' "${c[@]}" "${sh[@]}" | head -5)" "" "no white space at line ends"
 is "$(for f in "${c[@]}"; do expand -t8 "$f" | grep -nE '^.{101}' | sed "s|^|$f: |"; done | head -5)" "" "no line over 100 columns"

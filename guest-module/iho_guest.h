@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the parts of the module have of each other; its ABI with KVM is iho_para.h. */
+#ifndef IHO_GUEST_H
+#define IHO_GUEST_H
+
+#include <linux/percpu.h>
+#include <linux/types.h>
+
+#include "iho_para.h"
+
+#undef pr_fmt
+#define pr_fmt(fmt) "iho_guest: " fmt
+
+/* iho_vcpu.deadline: none is awaited */
+#define IHO_STOPPED	U64_MAX
+
+/* All but what sysfs reads is the CPU's own, touched there with interrupts off. */
+struct iho_vcpu {
+	struct iho_page *page;		/* donated, or NULL */
+	struct iho_page *memory;	/* for it; kept until the module goes */
+	u64 deadline;			/* last written, by the guest's TSC; 0: not by us */
+	u64 accounted;			/* when times were last put into the page, TSC */
+	long error;			/* -KVM_E*, of the last donation */
+};
+
+DECLARE_PER_CPU(struct iho_vcpu, iho_vcpus);
+
+/* main.c */
+const char *iho_state(void);
+
+/* vcpu.c: a vCPU's page; donate and withdraw on the vCPU, with interrupts off */
+int iho_vcpu_prepare(unsigned int cpu);
+void iho_vcpu_donate(struct iho_vcpu *v);
+void iho_vcpu_withdraw(struct iho_vcpu *v);
+void iho_vcpu_free_all(void);
+
+/* timer.c: its hooks, in the kernel from start to stop */
+void iho_timer_start(unsigned long offered);
+void iho_timer_stop(void);
+const char *iho_timer_state(void);
+/* On the vCPU, interrupts off: takes a deadline back, and writes the last one in plain form */
+void iho_timer_disarm(struct iho_vcpu *v);
+void iho_timer_rearm(struct iho_vcpu *v);
+
+/* sysfs.c */
+int iho_sysfs_add(void);
+int iho_sysfs_add_cpus(void);
+void iho_sysfs_remove(void);
+
+#endif /* IHO_GUEST_H */

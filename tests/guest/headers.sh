@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# headers.sh CACHE: what modules for the kernels of the test guests are built against, and prints its
+# folder: for each KERNEL/{build,common,kbuild}, of just the release that vmi/guest/build.sh has. See
+# lab/packages.sh for the cache; nothing is installed.
+# shellcheck disable=SC2034,SC2154 # lab/packages.sh
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+lab=$(cd "$here/../lab" && pwd)
+venue=headers
+guests=$("$here/../vmi/guest/build.sh" "$1")
+inputs=("$here/headers.sh")
+. "$lab/packages.sh"
+
+# Debian 12's, whose tools run here
+kernels=(6.1 6.12)
+for k in "${kernels[@]}"; do
+	inputs+=("$guests/$k/release")
+done
+
+release() { cat "$guests/$1/release"; } # KERNEL, as 6.1.0-1-amd64
+
+# The packages of one: its headers, those of all flavours, the tools, which are all 6.1's alike
+packages_of() { # KERNEL
+	local r
+	r=$(release "$1")
+	echo "linux-headers-$r"
+	echo "linux-headers-${r%-amd64}-common"
+	case $1 in
+	6.1) echo "linux-kbuild-$1" ;;
+	*) echo "linux-kbuild-${r%-amd64}" ;;
+	esac
+}
+
+resolve() {
+	local k names=()
+	bookworm headers
+	for k in "${kernels[@]}"; do
+		mapfile -t -O ${#names[@]} names < <(packages_of "$k")
+	done
+	without_dependencies "${names[@]}"
+}
+
+kernel() { # KERNEL
+	local p r t=$tmp/headers-$1 out=$new/$1
+	r=$(release "$1")
+	mkdir -p "$t" "$out"
+	for p in $(packages_of "$1"); do
+		p=${p//./\\.}
+		unpack "$(package "${p//+/\\+}_")" "$t"
+	done
+	mv "$t/usr/src/linux-headers-${r%-amd64}-common" "$out/common"
+	mv "$t/usr/src/linux-headers-$r" "$out/build"
+	mv "$t"/usr/lib/linux-kbuild-* "$out/kbuild"
+	# they name places where they are installed
+	ln -sfn ../kbuild/scripts "$out/build/scripts"
+	ln -sfn ../kbuild/tools "$out/build/tools"
+	ln -sfn ../kbuild/scripts "$out/common/scripts"
+	ln -sfn ../kbuild/tools "$out/common/tools"
+	# the folder is renamed when all of it is there
+	# shellcheck disable=SC2016 # make's
+	echo 'include $(dir $(realpath $(lastword $(MAKEFILE_LIST))))../common/Makefile' \
+		>"$out/build/Makefile"
+}
+
+build() {
+	local k
+	for k in "${kernels[@]}"; do
+		say "kernel $k"
+		kernel "$k"
+	done
+}
+
+# A list of other releases than the guests'
+for k in "${kernels[@]}"; do
+	[ ! -f "$1/$venue.packages" ] ||
+		grep -qF " linux-headers-$(release "$k")_" "$1/$venue.packages" || set -- "$1" update
+done
+lab_build "$@"
