@@ -155,7 +155,10 @@ static void notrace to_next_deadline(unsigned long ip, unsigned long parent_ip,
 	ftrace_regs_set_instruction_pointer(fregs, (unsigned long)next_deadline);
 }
 
-/* Before lapic_timer_shutdown(), which masks the timer, and in most kernels writes 0 too. */
+/*
+ * Before lapic_timer_shutdown(), which masks the timer: that stops a deadline in
+ * plain form, but none in direct form.
+ */
 static void notrace before_shutdown(unsigned long ip, unsigned long parent_ip,
 				    struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
@@ -165,7 +168,7 @@ static void notrace before_shutdown(unsigned long ip, unsigned long parent_ip,
 	raw_local_irq_save(flags);
 	v = this_cpu_ptr(&iho_vcpus);
 	v->deadline = IHO_STOPPED;
-	if (v->page)
+	if (v->page && v->page->deadline_direct)
 		iho_timer_disarm(v);
 	raw_local_irq_restore(flags);
 }

@@ -107,6 +107,8 @@ deadlines() {
 		"$k: a timer that stops leaves no deadline, and no bit"
 	tell "modes 0 0"
 	is "$(answer 'call 1')" "writes=1 right=1 pir=0 direct=0 deadlines=1" "$k: plain form after it is off"
+	# the fake host's own 1, for nothing written
+	is "$(answer 'shutdown 1')" "written=1 pir=0 direct=0" "$k: which the kernel stops as ever"
 }
 
 # Grows, as the kernel says it did in the meantime, within 20 % and 100 ms: TCG's clocks are coarse
