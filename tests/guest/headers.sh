@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # headers.sh CACHE: what modules for the kernels of the test guests are built against, and prints its
-# folder: for each KERNEL/{build,common,kbuild}, of just the release that vmi/guest/build.sh has. See
-# lab/packages.sh for the cache; nothing is installed.
+# folder: for each KERNEL/{build,common,kbuild,release}, of just the release that vmi/guest/build.sh has;
+# 6.12-cloud is the other flavour of 6.12. See lab/packages.sh for the cache; nothing is installed.
 # shellcheck disable=SC2034,SC2154 # lab/packages.sh
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,22 +13,29 @@ inputs=("$here/headers.sh")
 . "$lab/packages.sh"
 
 # Debian 12's, whose tools run here
-kernels=(6.1 6.12)
-for k in "${kernels[@]}"; do
+kernels=(6.1 6.12 6.12-cloud)
+for k in 6.1 6.12; do
 	inputs+=("$guests/$k/release")
 done
 
-release() { cat "$guests/$1/release"; } # KERNEL, as 6.1.0-1-amd64
+release() { # KERNEL, as 6.1.0-1-amd64
+	case $1 in
+	*-cloud) sed 's/-amd64$/-cloud-amd64/' "$guests/${1%-cloud}/release" ;;
+	*) cat "$guests/$1/release" ;;
+	esac
+}
 
 # The packages of one: its headers, those of all flavours, the tools, which are all 6.1's alike
 packages_of() { # KERNEL
-	local r
+	local r version
 	r=$(release "$1")
+	version=${r%-amd64}
+	version=${version%-cloud}
 	echo "linux-headers-$r"
-	echo "linux-headers-${r%-amd64}-common"
+	echo "linux-headers-$version-common"
 	case $1 in
 	6.1) echo "linux-kbuild-$1" ;;
-	*) echo "linux-kbuild-${r%-amd64}" ;;
+	*) echo "linux-kbuild-$version" ;;
 	esac
 }
 
@@ -49,7 +56,8 @@ kernel() { # KERNEL
 		p=${p//./\\.}
 		unpack "$(package "${p//+/\\+}_")" "$t"
 	done
-	mv "$t/usr/src/linux-headers-${r%-amd64}-common" "$out/common"
+	echo "$r" >"$out/release"
+	mv "$t"/usr/src/linux-headers-*-common "$out/common"
 	mv "$t/usr/src/linux-headers-$r" "$out/build"
 	mv "$t"/usr/lib/linux-kbuild-* "$out/kbuild"
 	# they name places where they are installed

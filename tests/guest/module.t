@@ -47,6 +47,11 @@ build() { # NAME FOLDER KERNEL: into $TMP/NAME-KERNEL
 	is "$(grep -iE 'warning|error' "$TMP/log")" "" "$3: $1 builds without warnings"
 }
 
+is_for() { # KERNEL
+	is "$(modinfo -F vermagic "$TMP/iho_guest-$1/iho_guest.ko" | cut -d' ' -f1)" \
+		"$(cat "$headers/$1/release")" "$1: for the release that it is for"
+}
+
 # ask SCRIPT: in the guest $k; one line of what it says
 ask() { guest_run "$k" "$1" | xargs; }
 D=/sys/kernel/debug/fake_host S=/sys/kernel/iho_guest
@@ -184,10 +189,11 @@ unloaded() {
 	guest_run "$k" 'rmmod fake_host'
 }
 
+build iho_guest guest-module 6.12-cloud && is_for 6.12-cloud
 for k in $kernels; do
+	is "$(cat "$headers/$k/release")" "$(cat "$GUEST_LAB/$k/release")" "$k: the headers are the guest's"
 	build iho_guest guest-module "$k" && build fake_host tests/guest/fake "$k" || continue
-	is "$(modinfo -F vermagic "$TMP/iho_guest-$k/iho_guest.ko" | cut -d' ' -f1)" \
-		"$(cat "$GUEST_LAB/$k/release")" "$k: for the release that it is for"
+	is_for "$k"
 	is "$(modinfo -F license "$TMP/iho_guest-$k/iho_guest.ko"), $(modinfo -F depends "$TMP/iho_guest-$k/iho_guest.ko")" \
 		"GPL, " "$k: needs no other module"
 	mkdir -p "$TMP/files-$k"
