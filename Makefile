@@ -42,6 +42,7 @@ EXP_SRC := $(wildcard userspace/exporter/*.c)
 EXP_ASM := $(wildcard userspace/exporter/*.S)
 DEMO_SRC := $(wildcard userspace/demo/*.c)
 DEMO_ASM := $(wildcard userspace/demo/*.S)
+DIRECT_SRC := $(wildcard userspace/direct/*.c)
 QUERY_SRC := $(wildcard vmi/query/*.c)
 VMI_SRC := $(wildcard $(addprefix vmi/,memory/*.c kernel/*.c tables/*.c sql/*.c))
 FAKE_SRC := $(filter-out %/types.c,$(wildcard tests/vmi/fake/*.c))
@@ -59,12 +60,13 @@ IHOD_OBJ := $(call obj,$(IHOD_SRC))
 EXP_OBJ := $(call obj,$(EXP_SRC)) $(patsubst %,$(B)/%.o,$(EXP_ASM))
 EXP_LIB_OBJ := $(filter-out %/main.o,$(EXP_OBJ))
 DEMO_OBJ := $(call obj,$(DEMO_SRC)) $(patsubst %,$(B)/%.o,$(DEMO_ASM))
+DIRECT_OBJ := $(call obj,$(DIRECT_SRC))
 QUERY_OBJ := $(call obj,$(QUERY_SRC))
 VMI_OBJ := $(call obj,$(VMI_SRC))
 FAKE_OBJ := $(call obj,$(FAKE_SRC)) $(patsubst %,$(B)/%.o,$(FAKE_ASM))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
-PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo $(B)/iho-exporter $(B)/iho-query
+PROGRAMS := $(B)/iho-top $(B)/ihod $(B)/iho-demo $(B)/iho-exporter $(B)/iho-query $(B)/iho-direct
 
 # The live page, in one file, and the policy that it is to be served under.
 PAGE_DIR := userspace/exporter/page
@@ -301,6 +303,12 @@ $(B)/iho-demo: $(DEMO_OBJ)
 	$(call say,LD)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@
 
+$(DIRECT_OBJ): ALL_CFLAGS += -Ikvm-patches/uapi
+
+$(B)/iho-direct: $(DIRECT_OBJ) $(B)/libiho.a
+	$(call say,LD)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(LIB_LIBS) -lcap-ng -lseccomp -o $@
+
 $(VMI_OBJ): ALL_CFLAGS += $(VMI_CFLAGS)
 
 $(B)/iho-query: $(QUERY_OBJ) $(B)/libvmi.a $(B)/libiho.a
@@ -407,12 +415,12 @@ $(B)/vmi-tests/%: tests/vmi/%.c $(B)/libvmi.a $(B)/libiho.a
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $< $(B)/libvmi.a $(B)/libiho.a $(LIB_LIBS) $(VMI_LIBS) -o $@
 
-# What scenarios of the lab need beside our programs; the header comes with the patched KVM.
-$(B)/lab-tests/iho-hold: tests/lab/hold.c build/kvm-modules/include/linux/iho.h
+# What scenarios of the lab need beside our programs.
+$(B)/lab-tests/iho-hold: tests/lab/hold.c kvm-patches/uapi/linux/iho.h
 	$(call say,CC)
 	@mkdir -p $(@D)
-	@$(CC) $(ALL_CFLAGS) -Ibuild/kvm-modules/include $< -o $@
+	@$(CC) $(ALL_CFLAGS) -Ikvm-patches/uapi $< -o $@
 
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
-	$(DEMO_OBJ:.o=.d) $(QUERY_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) \
+	$(DEMO_OBJ:.o=.d) $(DIRECT_OBJ:.o=.d) $(QUERY_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) \
 	$(VMI_FUZZ_OBJ:.o=.d) $(VMI_FUZZ_BIN:=.d) $(B)/bpf/iho.bpf.d $(B)/bpf/memslots.bpf.d

@@ -19,10 +19,10 @@ die() {
 	exit 1
 }
 
-# update FROM TO [FILE]: the files of FROM, or this one, to TO, without touching those that are the same
+# update FROM TO: the files of FROM to TO, without touching those that are the same
 update() {
 	local f
-	(cd "$1" && find "./${3-}" -type f) | while read -r f; do
+	(cd "$1" && find . -type f) | while read -r f; do
 		cmp -s "$1/$f" "$2/$f" && continue
 		mkdir -p "$2/${f%/*}"
 		# it may be a link to the headers
@@ -98,10 +98,6 @@ flock 8
 mkdir "$tmp/patched"
 cp -r "$sources"/source/{arch,include,virt} "$tmp/patched/"
 "$here/apply.sh" "$tmp/patched" "$count"
-# what programs are compiled with
-mkdir -p "$out/include/linux"
-[ ! -f "$tmp/patched/include/uapi/linux/iho.h" ] ||
-	update "$tmp/patched/include/uapi/linux" "$out/include/linux" iho.h
 for f in "$@"; do
 	flavour "$f"
 done

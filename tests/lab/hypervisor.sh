@@ -51,7 +51,7 @@ hv_stage() {
 	build=$(cd "$top" && realpath "${IHO_BUILD:-build}")
 	run=$build/lab/$1-$3
 	[ -f "$lab/$2/bzImage" ] || lab_die "no kernel $2 in the venue $1"
-	for p in iho-top iho-demo ihod iho-exporter iho-query; do
+	for p in iho-top iho-demo ihod iho-exporter iho-query iho-direct; do
 		[ -x "$build/$p" ] || lab_die "no $build/$p: make it first (make -s programs)"
 		programs+=("$build/$p")
 	done

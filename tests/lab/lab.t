@@ -19,8 +19,8 @@ counted='features daemon exact-1000 exact-20000 perf masked'
 timed='bill attach'
 # the longest first
 trials=("intel 6.12 $counted" "intel 6.12 deadline $timed linux" "amd 6.12 $counted $timed cost"
-	"IHO_KVM=patched intel 6.12 exact-1000 hlt direct linux" "amd 6.1 $counted $timed" "amd 6.12 linux" "amd 6.1 linux"
-	"amd 6.12 memslots tenant" "amd 6.1 memslots" "IHO_KVM=patched amd 6.12 exact-1000 hlt")
+	"IHO_KVM=patched intel 6.12 exact-1000 hlt control direct linux" "amd 6.1 $counted $timed" "amd 6.12 linux" "amd 6.1 linux"
+	"amd 6.12 memslots tenant" "amd 6.1 memslots" "IHO_KVM=patched amd 6.12 exact-1000 hlt control")
 [ $# = 0 ] || trials=("$@")
 
 at_once=0

@@ -21,9 +21,20 @@ listed=$(sed -n 's/^	X(\([a-z_]*\),.*/\1/p' bpf/events.h | sort)
 have=$(grep -oE '(int on_|BPF_PROG\(on_|(DRILL|COUNT|SHARED)_PROG\()[a-z_]+' bpf/iho.bpf.c | sed -E 's/.*(on_|PROG\()//' | grep -vx event | grep . | sort -u)
 is "$have" "$listed" "a program for every listed tracepoint, and none beside"
 
+# The headers that programs are compiled with are those that the patches make
+mkdir "$TMP/uapi"
+grep -v '^#' kvm-patches/6.12/series | while read -r p; do
+	(cd "$TMP/uapi" && git apply -p1 --include='include/uapi/linux/iho.h' --include='arch/x86/include/uapi/asm/iho_para.h' \
+		"$OLDPWD/kvm-patches/6.12/$p") || echo "$p"
+done >"$TMP/apply" 2>&1
+is "$(cat "$TMP/apply"; diff "$TMP/uapi/include/uapi/linux/iho.h" kvm-patches/uapi/linux/iho.h
+	for f in kvm-patches/uapi/asm/iho_para.h $(files guest-module/iho_para.h); do
+		diff "$TMP/uapi/arch/x86/include/uapi/asm/iho_para.h" "$f"
+	done)" "" "the headers of /dev/iho and of the guest's part are the patches'"
+
 if command -v cppcheck >/dev/null; then
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
-		--suppress=missingIncludeSystem --suppress=unknownMacro -D_GNU_SOURCE -Iuserspace/lib \
+		--suppress=missingIncludeSystem --suppress=unknownMacro -D_GNU_SOURCE -Iuserspace/lib -Ikvm-patches/uapi \
 		--include=tests/lint/cppcheck.h userspace vmi tests/unit >"$TMP/cppcheck" 2>&1
 	ok $? "cppcheck" || diag "$(head -20 "$TMP/cppcheck")"
 else
