@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# build.sh [-n COUNT] [FLAVOUR...]: KVM's modules for Debian 12's newest kernel 6.12, patched with the
-# series, or only its first COUNT patches. FLAVOUR is amd64 or cloud-amd64, without one both.
+# build.sh [-n COUNT] [-x PATCH] [FLAVOUR...]: KVM's modules for Debian 12's newest kernel 6.12, patched with the
+# series, or only its first COUNT patches. FLAVOUR is amd64 or cloud-amd64, without one both. With a PATCH
+# behind the series, for a test, they are made in a folder of their own, build/kvm-modules-NAME.
 # Prints the folders, build/kvm-modules/RELEASE/, with kvm.ko, kvm-intel.ko, kvm-amd.ko.
 #
 # No kernel is built: the distribution's headers have all that modules need, and get what is KVM's
@@ -77,10 +78,15 @@ flavour() { # FLAVOUR
 	echo "$out/$release"
 }
 
-while getopts n: o; do
+extra=
+while getopts n:x: o; do
 	case $o in
 	n) count=$OPTARG ;;
-	*) die "usage: build.sh [-n COUNT] [FLAVOUR...]" ;;
+	x)
+		extra=$(realpath "$OPTARG")
+		out=$out-$(basename "$extra" .patch)
+		;;
+	*) die "usage: build.sh [-n COUNT] [-x PATCH] [FLAVOUR...]" ;;
 	esac
 done
 shift $((OPTIND - 1))
@@ -98,6 +104,7 @@ flock 8
 mkdir "$tmp/patched"
 cp -r "$sources"/source/{arch,include,virt} "$tmp/patched/"
 "$here/apply.sh" "$tmp/patched" "$count"
+[ -z "$extra" ] || patch -s -p1 --fuzz=0 -d "$tmp/patched" <"$extra"
 for f in "$@"; do
 	flavour "$f"
 done

@@ -4,7 +4,7 @@
 # tests/lab/packages.sh for the cache; nothing is installed.
 #
 #	release			6.12.N+deb12, Debian 12's newest; a kernel's release is this and -FLAVOUR
-#	source/			of its source: KVM with its headers, checkpatch
+#	source/			of its source: KVM with its headers, what 6.12/core patches, checkpatch
 #	source-trixie/		the same of Debian 13's newest 6.12
 #	common/, kbuild/	of its headers: what all flavours share, and the tools
 #	FLAVOUR/build/		of its headers: configuration, Module.symvers, BTF of vmlinux
@@ -44,7 +44,7 @@ source_of() { # DEB FOLDER
 	local in=linux-source-6.12
 	mkdir "$2"
 	dpkg-deb --fsys-tarfile "$1" | tar x -O "./usr/src/$in.tar.xz" | xz -dc |
-		tar x -C "$2" --strip-components=1 --wildcards "$in"/arch/x86/{include,kvm} \
+		tar x -C "$2" --strip-components=1 --wildcards "$in"/arch/x86/{include,kvm,kernel/smp.c} \
 			"$in"/include/{linux,trace/events,uapi/linux}/kvm* "$in"/virt \
 			"$in"/scripts/{checkpatch.pl,spelling.txt,const_structs.checkpatch} ||
 		die "$1 does not unpack"

@@ -1,13 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The patches of KVM: they apply to Debian's kernels, each of them builds, and what is built fits the
-# stock kernel: version, symbols, types.
+# stock kernel: version, symbols, types. And the patch of the kernel itself, which nobody builds a kernel with here.
 . "$(dirname "$0")/../tap.sh"
 patches=kvm-patches/6.12
 cache=${IHO_LAB:-${XDG_CACHE_HOME:-$HOME/.cache}/iho}
 
 mapfile -t series < <(grep -v '^#' $patches/series)
 is "$(cd $patches && ls -- *.patch)" "$(printf '%s\n' "${series[@]}" | sort)" "the series has every patch"
+core=("$patches"/core/*.patch)
+core=("${core[@]#"$patches/"}")
+[ -f "$patches/${core[0]}" ]
+ok $? "there is a patch of the kernel itself: ${core[*]}"
 
 sources=$(kvm-patches/sources.sh "$cache") || {
 	echo "Bail out! no kernel sources"
@@ -15,10 +19,13 @@ sources=$(kvm-patches/sources.sh "$cache") || {
 }
 debian=$(cat "$sources/release")
 
-for p in "${series[@]}"; do
+for p in "${series[@]}" "${core[@]}"; do
 	# by its standard input: a file that git knows is taken for one of the kernel's; of new files it
 	# wants an entry in MAINTAINERS, where a series that is not merged has none
-	perl "$sources/source/scripts/checkpatch.pl" --strict --no-tree --quiet --ignore FILE_PATH_CHANGES - <"$patches/$p" >"$TMP/checkpatch" 2>&1
+	ignore=FILE_PATH_CHANGES
+	# as the kernel's own tracepoints are laid out, which it has no exception for
+	! grep -q '^+TRACE_EVENT(' "$patches/$p" || ignore=$ignore,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT
+	perl "$sources/source/scripts/checkpatch.pl" --strict --no-tree --quiet --ignore $ignore - <"$patches/$p" >"$TMP/checkpatch" 2>&1
 	ok $? "$p: checkpatch --strict" || diag "$(cat "$TMP/checkpatch")"
 	# a long line of the header goes on in the next one
 	from=$(sed '/^$/,$d' "$patches/$p" | sed -z 's/\n[ \t]\+/ /g' | sed -n 's/^From: //p')
@@ -32,6 +39,10 @@ for tree in source source-trixie; do
 	cp -r "$sources/$tree" "$TMP/$tree"
 	kvm-patches/apply.sh "$TMP/$tree" >"$TMP/apply" 2>&1
 	ok $? "the series applies without fuzz to ${name%_all.deb}" || diag "$(cat "$TMP/apply")"
+	for p in "${core[@]}"; do
+		patch -s -d "$TMP/$tree" -p1 --fuzz=0 --no-backup-if-mismatch -i "$PWD/$patches/$p" >"$TMP/apply" 2>&1
+		ok $? "$p applies without fuzz to ${name%_all.deb}" || diag "$(cat "$TMP/apply")"
+	done
 	is "$(cd "$TMP/$tree" && find . -name '*.rej' -o -name '*.orig')" "" "${name%_all.deb}: nothing is left over"
 done
 
@@ -46,6 +57,17 @@ ok $? "builds with the whole series" || {
 	done_testing
 	exit
 }
+
+# One file of the kernel's, as the kernel itself would have it built: not as a module
+for flavour in amd64 cloud-amd64; do
+	built=$(grep -x ".*/$debian-$flavour" "$TMP/built")
+	mkdir "$TMP/core-$flavour"
+	echo 'obj-y := smp.o' >"$TMP/core-$flavour/Kbuild"
+	cp "$TMP/source/arch/x86/kernel/smp.c" "$TMP/core-$flavour/"
+	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -C "$built/work/object" M="$TMP/core-$flavour" KCFLAGS=-Werror \
+		smp.o >"$TMP/build" 2>&1 && nm "$TMP/core-$flavour/smp.o" | grep -q ' T sysvec_reboot$'
+	ok $? "$flavour: smp.o builds with ${core[*]}, without a warning" || diag "$(cat "$TMP/build")"
+done
 
 # CRC and symbol, of a Module.symvers; kvm_x86_vendor_init(), whose argument has KVM's operations, is for kvm-intel and
 # kvm-amd alone, which are ours too

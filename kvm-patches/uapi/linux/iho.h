@@ -23,6 +23,12 @@
  * asm/iho_para.h, and nothing that IHO_GET_VCPU names is missing.
  */
 #define IHO_MODE_TIMER		(1u << 1)
+/*
+ * The guest posts its IPIs itself and writes to the processor's ICR; needs what
+ * IHO_MODE_TIMER needs.  Such a guest can send any interrupt, NMI or INIT to any
+ * CPU of the host.  It is for guests that are trusted with the host.
+ */
+#define IHO_MODE_IPI_RAW	(1u << 2)
 
 /* Why a mode was refused */
 #define IHO_REFUSED_UNKNOWN	(1u << 0)	/* this KVM has no such mode */
@@ -35,13 +41,15 @@
 #define IHO_REFUSED_HOST_TIMER	(1u << 5)
 #define IHO_REFUSED_UNPINNED	(1u << 6)	/* a vCPU's thread may run on many CPUs */
 #define IHO_REFUSED_CPU0	(1u << 7)	/* or on CPU 0, which is the host's own */
+#define IHO_REFUSED_X2APIC	(1u << 8)	/* the host's APICs are not in x2APIC mode */
 
-/* What a vCPU lacks, of what IHO_MODE_TIMER needs */
+/* What a vCPU lacks, of what IHO_MODE_TIMER and IHO_MODE_IPI_RAW need */
 #define IHO_MISSING_PAGE	(1u << 0)	/* the guest's part */
 #define IHO_MISSING_APIC	(1u << 1)	/* APICv active, and the TSC deadline mode */
 #define IHO_MISSING_TSC_RATIO	(1u << 2)	/* the guest's TSC runs at the host's rate */
 #define IHO_MISSING_NESTED	(1u << 3)	/* it runs no guest of its own */
 #define IHO_MISSING_PINNED	(1u << 4)	/* to one CPU, not CPU 0 */
+#define IHO_MISSING_X2APIC	(1u << 5)	/* its APIC is in x2APIC mode; IPIs only */
 
 struct iho_info {
 	__u32 version;		/* IHO_ABI_VERSION */
@@ -74,7 +82,13 @@ struct iho_vcpu {
 	__u64 irq_ns;
 	__u64 softirq_ns;
 	__u64 updated_ns;
-	__u64 reserved[8];
+	__u64 ipis_posted;
+	__u64 ipis_notified;
+	__u64 ipis_asked;
+	/* KVM's again. */
+	__u64 ipi_engaged;	/* times that writes to the ICR began to make no exit */
+	__u64 ipi_kicked;	/* IPIs in direct form that made one all the same */
+	__u64 reserved[3];
 };
 
 #define IHO_TYPE		0xBD
