@@ -28,11 +28,14 @@
 #define IHO_HC_DONATE		0x49484f01
 /* KVM is done with the page when this returns.  -KVM_EPERM: there is none. */
 #define IHO_HC_WITHDRAW		0x49484f02
+/* Writes a value to the ICR as a WRMSR in plain form does.  -KVM_EINVAL: #GP. */
+#define IHO_HC_ICR		0x49484f03
 
 #define IHO_ABI_PARA		1
 
 /* IHO_PAGE.modes, and what IHO_HC_OFFER has from bit 8 on */
 #define IHO_DIRECT_TIMER	0x1	/* deadlines */
+#define IHO_DIRECT_IPI		0x2	/* IPIs, to vCPUs whose page has it too */
 
 /*
  * A deadline is written to IA32_TSC_DEADLINE in one of two forms, with interrupts
@@ -57,6 +60,26 @@
  * stopped leaves its bit in PIR behind: clear it.
  */
 
+/*
+ * With IHO_DIRECT_IPI in its own page, a vCPU in x2APIC mode sends a vector to
+ * another one, in whose page that is as well, as hardware would.  With
+ * interrupts off from the look at `modes` on, and `to` the other one's page:
+ *
+ *	set PIR[vector] in `to`, atomically
+ *	set ON in `to`, atomically: done if it was set
+ *	read `control` of `to`: done if SN is set
+ *	ipi_to = vcpu of `to`, + 1
+ *	WRMSR(ICR, NDST << 32 | NV, both of `control`)
+ *	ipi_to = 0
+ *
+ * And whatever else it sends, with IHO_HC_ICR: once it has sent in this form
+ * its ICR is the processor's, and what is written there goes to the CPUs of the
+ * host.  It is KVM's again after IHO_HC_WITHDRAW.  Without IHO_DIRECT_IPI, WRMSR
+ * has the plain form, with ipi_to 0.
+ *
+ * Who withdraws a page first sees to it that nobody is about to post to it.
+ */
+
 /* The first 256 bytes of the page. */
 struct iho_page {
 	/* The descriptor: the processor's and KVM's; a guest may set in PIR. */
@@ -68,7 +91,9 @@ struct iho_page {
 	__u32 modes;		/* what may be done without an exit */
 	__u32 generation;	/* another one with each change here */
 	__u64 tsc_offset;	/* of the guest's TSC to the processor's */
-	__u64 kvm_reserved[6];
+	__u32 vcpu;		/* a number for ipi_to */
+	__u32 kvm_reserved0;
+	__u64 kvm_reserved[5];
 
 	/* The guest's. */
 	__u64 deadline_offset;
@@ -82,7 +107,13 @@ struct iho_page {
 	__u64 irq_ns;
 	__u64 softirq_ns;
 	__u64 updated_ns;	/* when the last three were, CLOCK_MONOTONIC */
-	__u64 guest_reserved[7];
+	__u32 ipi_to;
+	__u32 guest_reserved0;
+	/* For the provider again. */
+	__u64 ipis_posted;	/* vectors set in others' pages */
+	__u64 ipis_notified;	/* of them, with a WRMSR */
+	__u64 ipis_asked;	/* IHO_HC_ICR */
+	__u64 guest_reserved[3];
 };
 
 #endif /* _UAPI_ASM_X86_IHO_PARA_H */

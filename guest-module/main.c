@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The guest's side of KVM's direct mode: finds out whether there is one, gives each
- * vCPU its page, and takes it back before a vCPU or the kernel goes.
+ * vCPU its page, and takes it back before a vCPU or the kernel goes. The bond of
+ * network devices, in bond.c, needs none of it.
  */
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/kvm_para.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/reboot.h>
 #include <linux/smp.h>
@@ -21,8 +23,10 @@
 static const char *state;
 static unsigned long offered;
 static bool present;	/* KVM's direct mode */
-static bool paused;	/* no page is to be donated: changed with all CPUs held */
-static int online_state;
+static unsigned int paused;	/* no page is to be donated: changed with all CPUs held */
+static DEFINE_MUTEX(pausing);
+static unsigned int coming = UINT_MAX;	/* the CPU that is being brought up */
+static int online_state, coming_state;
 
 const char *iho_state(void)
 {
@@ -52,6 +56,69 @@ static const char *ask(void)
 	return "active";
 }
 
+static void donate_here(void *unused)
+{
+	iho_vcpu_donate(this_cpu_ptr(&iho_vcpus));
+}
+
+static void withdraw_here(void *unused)
+{
+	iho_vcpu_withdraw(this_cpu_ptr(&iho_vcpus));
+}
+
+void iho_pause(void)
+{
+	mutex_lock(&pausing);
+	WRITE_ONCE(paused, paused + 1);
+	if (paused == 1) {
+		iho_vcpu_close(NULL);
+		on_each_cpu(withdraw_here, NULL, 1);
+	}
+	mutex_unlock(&pausing);
+}
+
+void iho_resume(void)
+{
+	mutex_lock(&pausing);
+	WRITE_ONCE(paused, paused - 1);
+	if (!paused)
+		on_each_cpu(donate_here, NULL, 1);
+	mutex_unlock(&pausing);
+}
+
+static void set_paused(bool pause)
+{
+	cpus_read_lock();
+	if (pause)
+		iho_pause();
+	else
+		iho_resume();
+	cpus_read_unlock();
+}
+
+/*
+ * A CPU is started by INIT and SIPI, which the kernel writes to the ICR where no
+ * hook is: it has to be KVM's.
+ */
+static int vcpu_coming(unsigned int cpu)
+{
+	if (!iho_ipi_hooked())
+		return 0;
+	coming = cpu;
+	iho_pause();
+	return 0;
+}
+
+/* Or did not. */
+static int came(unsigned int cpu)
+{
+	if (coming != cpu)
+		return 0;
+	coming = UINT_MAX;
+	iho_resume();
+	return 0;
+}
+
 static int vcpu_online(unsigned int cpu)
 {
 	struct iho_vcpu *v = this_cpu_ptr(&iho_vcpus);
@@ -60,6 +127,7 @@ static int vcpu_online(unsigned int cpu)
 
 	/* A vCPU that KVM keeps out of it is no reason not to have it. */
 	ret = iho_vcpu_prepare(cpu);
+	came(cpu);
 	if (ret || paused)
 		return 0;
 	local_irq_save(flags);
@@ -74,28 +142,11 @@ static int vcpu_offline(unsigned int cpu)
 {
 	unsigned long flags;
 
+	iho_vcpu_close(this_cpu_ptr(&iho_vcpus));
 	local_irq_save(flags);
 	iho_vcpu_withdraw(this_cpu_ptr(&iho_vcpus));
 	local_irq_restore(flags);
 	return 0;
-}
-
-static void donate_here(void *unused)
-{
-	iho_vcpu_donate(this_cpu_ptr(&iho_vcpus));
-}
-
-static void withdraw_here(void *unused)
-{
-	iho_vcpu_withdraw(this_cpu_ptr(&iho_vcpus));
-}
-
-static void set_paused(bool pause)
-{
-	cpus_read_lock();
-	WRITE_ONCE(paused, pause);
-	on_each_cpu(pause ? withdraw_here : donate_here, NULL, 1);
-	cpus_read_unlock();
 }
 
 /* Also what is in an image of hibernation knows of no page of a KVM that has gone. */
@@ -135,10 +186,16 @@ static int start(void)
 		return ret;
 	/* Hooked before the first page: from then on the mode may be on. */
 	iho_timer_start(offered);
+	iho_ipi_start(offered);
+	ret = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "x86/iho_guest:prepare",
+					vcpu_coming, came);
+	if (ret < 0)
+		goto err_hooks;
+	coming_state = ret;
 	ret = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "x86/iho_guest:online", vcpu_online,
 				vcpu_offline);
 	if (ret < 0)
-		goto err_timer;
+		goto err_coming;
 	online_state = ret;
 	ret = register_pm_notifier(&power_nb);
 	if (ret)
@@ -152,8 +209,11 @@ err_pm:
 	unregister_pm_notifier(&power_nb);
 err_cpuhp:
 	cpuhp_remove_state(online_state);
-err_timer:
+err_coming:
+	cpuhp_remove_state_nocalls(coming_state);
+err_hooks:
 	iho_timer_stop();
+	iho_ipi_stop();
 	iho_vcpu_free_all();
 	return ret;
 }
@@ -162,9 +222,12 @@ static void stop(void)
 {
 	unregister_reboot_notifier(&reboot_nb);
 	unregister_pm_notifier(&power_nb);
-	/* withdraws all pages; then no deadline is in direct form */
+	/* withdraws all pages; then no deadline and no IPI is in direct form */
+	set_paused(true);
 	cpuhp_remove_state(online_state);
+	cpuhp_remove_state_nocalls(coming_state);
 	iho_timer_stop();
+	iho_ipi_stop();
 }
 
 static int __init iho_guest_init(void)
@@ -175,21 +238,31 @@ static int __init iho_guest_init(void)
 	ret = iho_sysfs_add();
 	if (ret)
 		return ret;
-	if (!present) {
-		pr_info("nothing to do here: %s\n", state);
-		return 0;
+	if (present) {
+		ret = start();
+		if (ret)
+			goto err_sysfs;
+		pr_info("direct mode: timer %s, ipi %s\n", iho_timer_state(), iho_ipi_state());
+	} else {
+		pr_info("no direct mode here: %s\n", state);
 	}
-	ret = start();
-	if (ret) {
-		iho_sysfs_remove();
-		return ret;
-	}
-	pr_info("direct mode: timer %s\n", iho_timer_state());
+	ret = iho_bond_start();
+	if (ret)
+		goto err_direct;
 	return 0;
+
+err_direct:
+	if (present)
+		stop();
+err_sysfs:
+	iho_sysfs_remove();
+	iho_vcpu_free_all();
+	return ret;
 }
 
 static void __exit iho_guest_exit(void)
 {
+	iho_bond_stop();
 	if (present)
 		stop();
 	iho_sysfs_remove();
@@ -199,6 +272,6 @@ static void __exit iho_guest_exit(void)
 module_init(iho_guest_init);
 module_exit(iho_guest_exit);
 MODULE_AUTHOR("IHO maintainers");
-MODULE_DESCRIPTION("Guest side of KVM's direct mode");
+MODULE_DESCRIPTION("Guest side of KVM's direct mode, and the bond of VF and virtio-net");
 MODULE_LICENSE("GPL");
 MODULE_VERSION("0.1.0");

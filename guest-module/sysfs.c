@@ -20,12 +20,26 @@ static ssize_t timer_show(struct kobject *kobj, struct kobj_attribute *attr, cha
 	return sysfs_emit(buf, "%s\n", iho_timer_state());
 }
 
+static ssize_t ipi_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", iho_ipi_state());
+}
+
+static ssize_t bond_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return iho_bond_show(buf);
+}
+
 static struct kobj_attribute state_attr = __ATTR_RO(state);
 static struct kobj_attribute timer_attr = __ATTR_RO(timer);
+static struct kobj_attribute ipi_attr = __ATTR_RO(ipi);
+static struct kobj_attribute bond_attr = __ATTR_RO(bond);
 
 static const struct attribute *top_attrs[] = {
 	&state_attr.attr,
 	&timer_attr.attr,
+	&ipi_attr.attr,
+	&bond_attr.attr,
 	NULL
 };
 
@@ -75,6 +89,9 @@ static struct field {
 	{ "irq_ns", offsetof(struct iho_page, irq_ns), 8 },
 	{ "softirq_ns", offsetof(struct iho_page, softirq_ns), 8 },
 	{ "updated_ns", offsetof(struct iho_page, updated_ns), 8 },
+	{ "ipis_posted", offsetof(struct iho_page, ipis_posted), 8 },
+	{ "ipis_notified", offsetof(struct iho_page, ipis_notified), 8 },
+	{ "ipis_asked", offsetof(struct iho_page, ipis_asked), 8 },
 };
 
 static ssize_t field_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)

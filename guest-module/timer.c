@@ -26,11 +26,6 @@
 /* Cycles of the TSC in one of the clock event device's, as in apic.c */
 #define TSC_DIVISOR	8
 
-/* Until Linux 6.2 */
-#ifdef ftrace_instruction_pointer_set
-#define ftrace_regs_set_instruction_pointer ftrace_instruction_pointer_set
-#endif
-
 static bool timer = true;
 module_param(timer, bool, 0444);
 MODULE_PARM_DESC(timer, "write deadlines without exits, where KVM offers it (default: yes)");
@@ -121,7 +116,7 @@ static u64 idle_ns(int cpu)
 	       kcpustat_this_cpu->cpustat[CPUTIME_IOWAIT];
 }
 
-/* Once in a millisecond at most */
+/* What is to be done now and then: once in a millisecond at most */
 static void account(struct iho_vcpu *v, struct iho_page *page, u64 now)
 {
 	if (now - v->accounted < tsc_khz)
@@ -131,6 +126,7 @@ static void account(struct iho_vcpu *v, struct iho_page *page, u64 now)
 	grow(&page->irq_ns, kcpustat_this_cpu->cpustat[CPUTIME_IRQ]);
 	grow(&page->softirq_ns, kcpustat_this_cpu->cpustat[CPUTIME_SOFTIRQ]);
 	WRITE_ONCE(page->updated_ns, ktime_get_ns());
+	iho_ipi_look(page);
 }
 
 /* In place of lapic_next_deadline(): the caller has interrupts off. */

@@ -4,6 +4,7 @@
 #include <linux/io.h>
 #include <linux/kvm_para.h>
 #include <linux/mm.h>
+#include <linux/rcupdate.h>
 #include <linux/string.h>
 #include <linux/topology.h>
 
@@ -29,6 +30,7 @@ int iho_vcpu_prepare(unsigned int cpu)
 static void clear_for_kvm(struct iho_page *page)
 {
 	memset(page, 0, offsetof(struct iho_page, deadlines));
+	page->ipi_to = 0;
 }
 
 void iho_vcpu_donate(struct iho_vcpu *v)
@@ -45,8 +47,23 @@ void iho_vcpu_donate(struct iho_vcpu *v)
 		kvm_hypercall0(IHO_HC_WITHDRAW);
 		v->error = kvm_hypercall1(IHO_HC_DONATE, gpa);
 	}
-	if (!v->error)
-		WRITE_ONCE(v->page, v->memory);
+	if (v->error)
+		return;
+	WRITE_ONCE(v->page, v->memory);
+	WRITE_ONCE(v->open, v->memory);
+}
+
+/* Who posts has interrupts off, from its look at the page on. */
+void iho_vcpu_close(struct iho_vcpu *v)
+{
+	unsigned int cpu;
+
+	if (v)
+		WRITE_ONCE(v->open, NULL);
+	else
+		for_each_possible_cpu(cpu)
+			WRITE_ONCE(per_cpu(iho_vcpus, cpu).open, NULL);
+	synchronize_rcu();
 }
 
 /*

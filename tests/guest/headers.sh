@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # headers.sh CACHE: what modules for the kernels of the test guests are built against, and prints its
 # folder: for each KERNEL/{build,common,kbuild,release}, of just the release that vmi/guest/build.sh has;
-# 6.12-cloud is the other flavour of 6.12. See lab/packages.sh for the cache; nothing is installed.
+# 6.12-cloud is the other flavour of 6.12. KERNEL/modules of the guests' kernels is what the bond is tested
+# with, and a list in the order to load them. See lab/packages.sh for the cache; nothing is installed.
 # shellcheck disable=SC2034,SC2154 # lab/packages.sh
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +15,9 @@ inputs=("$here/headers.sh")
 
 # Debian 12's, whose tools run here
 kernels=(6.1 6.12 6.12-cloud)
-for k in 6.1 6.12; do
+booted=(6.1 6.12)
+modules=(bonding e1000e)
+for k in "${booted[@]}"; do
 	inputs+=("$guests/$k/release")
 done
 
@@ -45,6 +48,9 @@ resolve() {
 	for k in "${kernels[@]}"; do
 		mapfile -t -O ${#names[@]} names < <(packages_of "$k")
 	done
+	for k in "${booted[@]}"; do
+		names+=("linux-image-$(release "$k")")
+	done
 	without_dependencies "${names[@]}"
 }
 
@@ -71,17 +77,33 @@ kernel() { # KERNEL
 		>"$out/build/Makefile"
 }
 
+modules() { # KERNEL
+	local r t=$tmp/image-$1 p
+	r=$(release "$1")
+	p=linux-image-${r//./\\.}
+	unpack "$(package "${p//+/\\+}_")" "$t"
+	kernel_image "$t" "$r" "$tmp/modules-$1" "${modules[@]}"
+	mv "$tmp/modules-$1/modules" "$new/$1/modules"
+	rm -rf "$t"
+}
+
 build() {
 	local k
 	for k in "${kernels[@]}"; do
 		say "kernel $k"
 		kernel "$k"
 	done
+	for k in "${booted[@]}"; do
+		modules "$k"
+	done
 }
 
 # A list of other releases than the guests'
+listed() { [ ! -f "$1/$venue.packages" ] || grep -qF " $2_" "$1/$venue.packages"; }
 for k in "${kernels[@]}"; do
-	[ ! -f "$1/$venue.packages" ] ||
-		grep -qF " linux-headers-$(release "$k")_" "$1/$venue.packages" || set -- "$1" update
+	listed "$1" "linux-headers-$(release "$k")" || set -- "$1" update
+done
+for k in "${booted[@]}"; do
+	listed "$1" "linux-image-$(release "$k")" || set -- "$1" update
 done
 lab_build "$@"

@@ -68,8 +68,8 @@ without_host() {
 	guest_run "$k" "insmod /iho_guest.ko"
 	ok $? "$k: loads where there is no KVM"
 	is "$(show state), timer $(show timer)" "no-kvm, timer off" "$k: its state says why it does nothing"
-	is "$(ask 'dmesg | grep -c iho_guest:.nothing')" 1 "$k: the log says so once"
-	is "$(hooks), $(ask "ls $S")" ", state timer" "$k: it hooks nothing, and shares no pages"
+	is "$(ask 'dmesg | grep -c iho_guest:.no.direct.mode')" 1 "$k: the log says so once"
+	is "$(hooks), $(ask "ls $S"), $(show bond)" ", bond ipi state timer, no-pair" "$k: it hooks nothing, and shares no pages"
 	plug 0 && plug 1
 	ok $? "$k: a CPU goes and comes back"
 	guest_run "$k" 'rmmod iho_guest'
