@@ -14,6 +14,7 @@
 
 /* Intel SDM, table "Local APIC Register Address Map Supported by x2APIC" */
 #define X2APIC_EOI	   0x80b
+#define X2APIC_ICR	   0x830
 #define X2APIC_ISR(vector) (0x810 + (vector) / 32)
 #define X2APIC_LVT_TIMER   0x832
 #define LVT_TSC_DEADLINE   0x40000
@@ -31,12 +32,16 @@
 #define PAGE_DEADLINES	     144
 #define PAGE_FIRED	     152
 #define PAGE_SPURIOUS	     160
+#define PAGE_IDLE_NS	     168
+#define PAGE_UPDATED_NS	     192
+#define PAGE_IPI_TO	     200
 
 #define DONE(op) (AREA_DONE + 8 * (op))(%rdi)
 
 	.section .rodata
 	.globl	guest_code, guest_code_bytes
-	.globl	guest_wake_offset, guest_timer_offset, guest_fault_offset
+	.globl	guest_wake_offset, guest_timer_offset, guest_stray_offset, guest_nmi_offset
+	.globl	guest_fault_offset
 	.balign	64
 guest_code:
 	lea	GUEST_STACK_TOP(%rdi), %rsi
@@ -67,6 +72,13 @@ op_table:
 	.long	op_timer - op_table
 	.long	op_donate - op_table
 	.long	op_withdraw - op_table
+	.long	op_account - op_table
+	.long	op_forge - op_table
+	.long	op_icr - op_table
+	.long	op_icr_direct - op_table
+	.long	op_discard - op_table
+	.long	op_unmap - op_table
+	.long	op_remap - op_table
 	.long	op_done - op_table
 
 op_out:
@@ -269,6 +281,92 @@ op_withdraw:
 	incq	DONE(OP_WITHDRAW)
 	jmp	next
 
+/* A second of the guest's clock has passed, it says, and so much of it idle. */
+op_account:
+	mov	AREA_DONATED(%rdi), %r11
+	test	%r11, %r11
+	jz	exception
+	imul	$1000000, %r9, %rax
+	add	%rax, PAGE_IDLE_NS(%r11)
+	addq	$1000000000, PAGE_UPDATED_NS(%r11)
+	incq	DONE(OP_ACCOUNT)
+	jmp	next
+
+/* Random words (xorshift) all over what KVM, the processor and the guest have in the page. */
+op_forge:
+	mov	AREA_DONATED(%rdi), %r11
+	test	%r11, %r11
+	jz	exception
+	movq	$1, AREA_FORGED(%rdi)
+	rdtsc
+	shl	$32, %rdx
+	lea	1(%rax, %rdx), %r10
+1:	mov	%r10, %rax
+	shl	$13, %rax
+	xor	%rax, %r10
+	mov	%r10, %rax
+	shr	$7, %rax
+	xor	%rax, %r10
+	mov	%r10, %rax
+	shl	$17, %rax
+	xor	%rax, %r10
+	mov	%r10, %rax
+	shr	$59, %rax
+	mov	%r10, (%r11, %rax, 8)
+	incq	DONE(OP_FORGE)
+	dec	%r8
+	jnz	1b
+	jmp	next
+
+/* An IPI to whomever: as any guest sends it .. */
+op_icr:
+	movq	$1, AREA_FORGED(%rdi)
+	mov	$X2APIC_ICR, %ecx
+	mov	%r9d, %eax
+	mov	%r9, %rdx
+	shr	$32, %rdx
+1:	wrmsr
+	incq	DONE(OP_ICR)
+	dec	%r8
+	jnz	1b
+	jmp	next
+
+/* .. and as one that was allowed to write to the processor's ICR; so KVM believes, or does not. */
+op_icr_direct:
+	mov	AREA_DONATED(%rdi), %r11
+	test	%r11, %r11
+	jz	exception
+	movq	$1, AREA_FORGED(%rdi)
+	movl	$1, PAGE_IPI_TO(%r11)
+	mov	$X2APIC_ICR, %ecx
+	mov	%r9d, %eax
+	mov	%r9, %rdx
+	shr	$32, %rdx
+1:	wrmsr
+	incq	DONE(OP_ICR_DIRECT)
+	dec	%r8
+	jnz	1b
+	movl	$0, PAGE_IPI_TO(%r11)
+	jmp	next
+
+op_discard:
+	mov	$PAGE_DISCARD, %al
+	out	%al, $GUEST_PORT_PAGE
+	incq	DONE(OP_DISCARD)
+	jmp	next
+
+op_unmap:
+	mov	$PAGE_UNMAP, %al
+	out	%al, $GUEST_PORT_PAGE
+	incq	DONE(OP_UNMAP)
+	jmp	next
+
+op_remap:
+	mov	$PAGE_REMAP, %al
+	out	%al, $GUEST_PORT_PAGE
+	incq	DONE(OP_REMAP)
+	jmp	next
+
 op_done:
 	incq	DONE(OP_DONE)
 	out	%al, $GUEST_PORT_DONE
@@ -340,6 +438,30 @@ interrupt_timer:
 	pop	%rax
 	iretq
 
+/* No vector that anybody asked for: as after op_forge or op_icr, or a fault. */
+interrupt_stray:
+	cmpq	$0, AREA_FORGED(%rdi)
+	je	exception
+	push	%rax
+	push	%rcx
+	push	%rdx
+	incq	AREA_STRAY(%rdi)
+	mov	$X2APIC_EOI, %ecx
+	xor	%eax, %eax
+	xor	%edx, %edx
+	wrmsr
+	pop	%rdx
+	pop	%rcx
+	pop	%rax
+	iretq
+
+/* Likewise, but an NMI wants no EOI. */
+interrupt_nmi:
+	cmpq	$0, AREA_FORGED(%rdi)
+	je	exception
+	incq	AREA_STRAY(%rdi)
+	iretq
+
 /* Any exception. %rsi tells the VMM which op it was. */
 exception:
 	out	%al, $GUEST_PORT_FAULT
@@ -353,6 +475,10 @@ guest_wake_offset:
 	.long	interrupt_wake - guest_code
 guest_timer_offset:
 	.long	interrupt_timer - guest_code
+guest_stray_offset:
+	.long	interrupt_stray - guest_code
+guest_nmi_offset:
+	.long	interrupt_nmi - guest_code
 guest_fault_offset:
 	.long	exception - guest_code
 

@@ -7,7 +7,8 @@
 
 /* guest.S */
 extern const uint8_t guest_code[];
-extern const uint32_t guest_code_bytes, guest_wake_offset, guest_timer_offset, guest_fault_offset;
+extern const uint32_t guest_code_bytes, guest_wake_offset, guest_timer_offset, guest_stray_offset,
+	guest_nmi_offset, guest_fault_offset;
 
 static_assert(offsetof(struct guest_area, wake_tsc) == AREA_WAKE_TSC, "guest.S");
 static_assert(offsetof(struct guest_area, pv_eoi) == AREA_PV_EOI, "guest.S");
@@ -18,6 +19,8 @@ static_assert(offsetof(struct guest_area, page) == AREA_PAGE, "guest.S");
 static_assert(offsetof(struct guest_area, donated) == AREA_DONATED, "guest.S");
 static_assert(offsetof(struct guest_area, fired) == AREA_FIRED, "guest.S");
 static_assert(offsetof(struct guest_area, early) == AREA_EARLY, "guest.S");
+static_assert(offsetof(struct guest_area, forged) == AREA_FORGED, "guest.S");
+static_assert(offsetof(struct guest_area, stray) == AREA_STRAY, "guest.S");
 static_assert(offsetof(struct guest_area, done) == AREA_DONE, "guest.S");
 static_assert(offsetof(struct guest_op, kind) == GUEST_OP_KIND, "guest.S");
 static_assert(offsetof(struct guest_op, back) == GUEST_OP_BACK, "guest.S");
@@ -32,6 +35,8 @@ static_assert(sizeof(struct guest_area) + 256 <= GUEST_STACK_TOP, "no room for t
 /* Intel SDM 4.5 "4-level paging"; accessed and dirty are set so that no walk has to. */
 #define PTE_TABLE 0x23 /* present, writable, accessed */
 #define PTE_LARGE 0xe3 /* the same, dirty, 2 MiB page */
+
+#define NMI_VECTOR 2
 
 #define EFER_LME 0x100
 #define EFER_LMA 0x400
@@ -72,8 +77,12 @@ void guest_build(uint8_t *ram)
 	memcpy(ram + GUEST_CODE, guest_code, guest_code_bytes);
 	memcpy(ram + GUEST_GDT, gdt, sizeof(gdt));
 
-	for (unsigned int vector = 0; vector < 32; vector++)
+	for (unsigned int vector = 0; vector < 16; vector++)
 		set_gate(ram, vector, guest_fault_offset);
+	/* Interrupts, which can have the numbers of exceptions, too. */
+	for (unsigned int vector = 16; vector < 256; vector++)
+		set_gate(ram, vector, guest_stray_offset);
+	set_gate(ram, NMI_VECTOR, guest_nmi_offset);
 	set_gate(ram, GUEST_WAKE_VEC, guest_wake_offset);
 	set_gate(ram, GUEST_TIMER_VEC, guest_timer_offset);
 

@@ -12,16 +12,23 @@
 
 /*
  * Control ports: the OUTs that a script causes beside the ones it asks for. A test that counts
- * every exit adds one per `sleep`, one per `gate` and one at the end. The only other extra exits
- * are those of struct guest_area's eoi_wrmsrs and eoi_rdmsrs, which are 0 on most hosts.
+ * every exit adds one per `sleep`, `gate`, `discard`, `unmap` and `remap`, and one at the end. The
+ * only other extra exits are those of struct guest_area's eoi_wrmsrs and eoi_rdmsrs, which are 0
+ * on most hosts.
  * Scripts may not use GUEST_PORT_FIRST..GUEST_PORT_LAST themselves.
  */
 #define GUEST_PORT_FAULT 0xf0 /* 1 byte: an exception in the guest, usually a refused MSR */
 #define GUEST_PORT_SLEEP 0xf1 /* 4 bytes: milliseconds that the vCPU's thread shall sleep */
 #define GUEST_PORT_GATE	 0xf2 /* 1 byte: wait until the gate opens */
+#define GUEST_PORT_PAGE	 0xf3 /* 1 byte, PAGE_*: what the VMM shall do to the page of OP_DONATE */
 #define GUEST_PORT_DONE	 0xf4 /* 1 byte: the script has ended */
 #define GUEST_PORT_FIRST GUEST_PORT_FAULT
 #define GUEST_PORT_LAST	 GUEST_PORT_DONE
+
+/* Of a VM with one vCPU. Each behind the back of KVM, which may have pinned it. */
+#define PAGE_DISCARD 0 /* it is empty, as after MADV_DONTNEED, e.g. of a balloon */
+#define PAGE_UNMAP   1 /* it is no RAM of the guest's any more */
+#define PAGE_REMAP   2 /* it is again, elsewhere first, then where it was */
 
 /* Op codes; also the index of the guest's counter of that op. */
 #define OP_OUT	      0
@@ -40,8 +47,15 @@
 #define OP_TIMER      13
 #define OP_DONATE     14
 #define OP_WITHDRAW   15
-#define OP_DONE	      16
-#define GUEST_NR_OPS  17
+#define OP_ACCOUNT    16
+#define OP_FORGE      17
+#define OP_ICR	      18
+#define OP_ICR_DIRECT 19
+#define OP_DISCARD    20
+#define OP_UNMAP      21
+#define OP_REMAP      22
+#define OP_DONE	      23
+#define GUEST_NR_OPS  24
 
 /* Guest-physical layout. */
 #define GUEST_GDT	 0x1000
@@ -78,7 +92,9 @@
 #define AREA_DONATED	40
 #define AREA_FIRED	48
 #define AREA_EARLY	56
-#define AREA_DONE	64
+#define AREA_FORGED	64
+#define AREA_STRAY	72
+#define AREA_DONE	80
 #define GUEST_OP_BYTES	32
 #define GUEST_OP_KIND	0
 #define GUEST_OP_BACK	4
@@ -97,8 +113,8 @@
  * struct guest_op - one entry of the table
  * @kind: OP_*
  * @back: OP_LOOP: bytes from this op back to the first op of the loop
- * @arg: port, guest-physical address, MSR, CPUID leaf; TSC ticks for OP_HLT (until the wake-up),
- *	OP_TIMER and OP_BUSY; milliseconds for OP_SLEEP
+ * @arg: port, guest-physical address, MSR, CPUID leaf, value for the ICR; TSC ticks for OP_HLT
+ *	(until the wake-up), OP_TIMER and OP_BUSY; milliseconds for OP_SLEEP
  * @count: how often; OP_LOOP: 0 is endless
  * @left: OP_LOOP, written by the guest: rounds left, 0 before the first round has ended
  */
@@ -126,6 +142,8 @@ struct guest_op {
  * @donated: @page, while it is KVM's: struct iho_page of the patches in kvm-patches/
  * @fired: timer interrupts since the last deadline was written
  * @early: timer interrupts that came before their deadline, after which OP_TIMER wrote it again
+ * @forged: OP_FORGE, OP_ICR or OP_ICR_DIRECT has been, and any interrupt may come, NMIs too
+ * @stray: interrupts since, other than those that were asked for
  * @done: executed so far, by op code. Counted after the instruction, so a vCPU stopped half-way
  *	may have one exit more than this says
  */
@@ -139,6 +157,8 @@ struct guest_area {
 	uint64_t donated;
 	uint64_t fired;
 	uint64_t early;
+	uint64_t forged;
+	uint64_t stray;
 	uint64_t done[GUEST_NR_OPS];
 };
 

@@ -52,7 +52,8 @@ static void print_script(FILE *out, const struct vmm_vcpu *vcpu)
 	}
 	fprintf(out, ", \"eoi_wrmsr\": %" PRIu64 ", \"eoi_rdmsr\": %" PRIu64,
 		vcpu->area->eoi_wrmsrs, vcpu->area->eoi_rdmsrs);
-	fprintf(out, ", \"timer_early\": %" PRIu64 "}", vcpu->area->early);
+	fprintf(out, ", \"timer_early\": %" PRIu64 ", \"stray\": %" PRIu64 "}",
+		vcpu->area->early, vcpu->area->stray);
 	fprintf(out, ",\n   \"wakes\": %" PRIu64 ", ", vcpu->wakes);
 }
 

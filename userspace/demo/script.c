@@ -15,6 +15,7 @@ enum field {
 	FIELD_GPA,
 	FIELD_MSR,
 	FIELD_LEAF,
+	FIELD_ICR,
 	FIELD_MS,
 	FIELD_US,
 	FIELD_COUNT,
@@ -29,6 +30,7 @@ static const struct {
 	[FIELD_GPA] = { "GPA", GUEST_MMIO_START, GUEST_MMIO_END - 4, "0x40000000 to 0xfebffffc" },
 	[FIELD_MSR] = { "MSR", 0, UINT32_MAX, "0 to 0xffffffff" },
 	[FIELD_LEAF] = { "LEAF", 0, UINT32_MAX, "0 to 0xffffffff" },
+	[FIELD_ICR] = { "VALUE", 0, UINT64_MAX, "0 to 2^64 - 1" },
 	[FIELD_MS] = { "MS", 1, SCRIPT_MAX_MS, "1 to 1000000000" },
 	[FIELD_US] = { "US", 1, SCRIPT_MAX_HLT_US, "1 to 1000000000" },
 	[FIELD_COUNT] = { "COUNT", 1, INT64_MAX, "1 to 2^63 - 1" },
@@ -56,6 +58,19 @@ static const struct op_info {
 	[OP_DONATE] = { "donate", { FIELD_NONE }, 0,
 			"give KVM a page for posted interrupts (direct mode of kvm-patches)" },
 	[OP_WITHDRAW] = { "withdraw", { FIELD_NONE }, 0, "take it back" },
+	[OP_ACCOUNT] = { "account", { FIELD_MS }, 0,
+			 "say in that page that MS milliseconds of another second were idle" },
+	[OP_FORGE] = { "forge", { FIELD_COUNT }, 0,
+		       "random words all over that page, for tests of the host" },
+	[OP_ICR] = { "icr", { FIELD_ICR, FIELD_COUNT }, 0,
+		     "writes of a value to the x2APIC's ICR, likewise" },
+	[OP_ICR_DIRECT] = { "icr-direct", { FIELD_ICR, FIELD_COUNT }, 0,
+			    "the same with IPIs direct (raw): to the processor's own, likewise" },
+	[OP_DISCARD] = { "discard", { FIELD_NONE }, 0,
+			 "the VMM empties that page, as by a balloon (one vCPU only), likewise" },
+	[OP_UNMAP] = { "unmap", { FIELD_NONE }, 0,
+		       "it takes the page out of the guest's memory, likewise" },
+	[OP_REMAP] = { "remap", { FIELD_NONE }, 0, "and puts it back" },
 	[OP_BUSY] = { "busy", { FIELD_MS }, 0, "spin for MS milliseconds without an exit" },
 	[OP_SLEEP] = { "sleep", { FIELD_MS }, 0, "exit once; the VMM sleeps MS milliseconds" },
 	[OP_GATE] = { "gate", { FIELD_NONE }, 0,
@@ -250,6 +265,7 @@ static int parse_op(struct parser *parser, const char *text, const char *end)
 	switch (op.kind) {
 	case OP_HLT:
 	case OP_TIMER:
+	case OP_FORGE:
 		op.count = values[0];
 		op.arg = values[1];
 		break;

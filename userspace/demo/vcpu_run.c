@@ -103,6 +103,11 @@ static bool control_port(struct vmm_vcpu *vcpu, uint16_t port, const void *data)
 	case GUEST_PORT_GATE:
 		wait_at_gate(vcpu);
 		return true;
+	case GUEST_PORT_PAGE:
+		if (!vmm_disturb_page(vcpu->vmm, *(const uint8_t *)data))
+			return true;
+		vmm_fail(vcpu->vmm);
+		return false;
 	case GUEST_PORT_DONE:
 		vcpu->script_ended = true;
 		return false;

@@ -19,6 +19,9 @@
 #define TSS_GPA		 0xfffbd000
 #define IDENTITY_MAP_GPA 0xfffbc000ULL
 
+#define PAGE_BYTES 4096
+#define PAGE_SLOT  2
+
 #define THREAD_STACK_BYTES (256 * 1024)
 #define EXTRA_FILES	   64
 
@@ -290,6 +293,44 @@ static int create_script_ram(struct vmm *vmm)
 		return ret;
 	guest_build(vmm->ram);
 	return add_region(vmm, 0, 0, 0, bytes);
+}
+
+/* KVM can delete a slot, but not shrink it. The page is the last of the only vCPU's area. */
+static int unmap_page(struct vmm *vmm, size_t page)
+{
+	int ret;
+
+	if (vmm->page_apart)
+		return add_region(vmm, PAGE_SLOT, page, page, 0);
+	ret = add_region(vmm, 0, 0, 0, 0);
+	if (!ret)
+		ret = add_region(vmm, 0, 0, 0, page);
+	vmm->page_apart = true;
+	return ret;
+}
+
+int vmm_disturb_page(struct vmm *vmm, unsigned int what)
+{
+	size_t page = vmm->ram_bytes - PAGE_BYTES;
+	int ret = 0;
+
+	if (vmm->config.max_vcpus != 1) {
+		warnx("discard, unmap and remap are for a VM of one vCPU");
+		return -EINVAL;
+	}
+	switch (what) {
+	case PAGE_DISCARD:
+		if (!madvise(vmm->ram + page, PAGE_BYTES, MADV_DONTNEED))
+			return 0;
+		ret = -errno;
+		warn("MADV_DONTNEED");
+		return ret;
+	case PAGE_UNMAP:
+		return unmap_page(vmm, page);
+	default:
+		ret = add_region(vmm, PAGE_SLOT, vmm->ram_bytes, page, PAGE_BYTES);
+		return ret ? ret : add_region(vmm, PAGE_SLOT, page, page, PAGE_BYTES);
+	}
 }
 
 static int create_linux_ram(struct vmm *vmm)

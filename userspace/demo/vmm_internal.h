@@ -33,6 +33,7 @@ struct vmm {
 	bool irqchip;
 	struct kvm_cpuid2 *cpuid; /* has room for VMM_MAX_CPUID_ENTRIES */
 	struct pc *pc;		  /* NULL: no Linux tenant */
+	bool page_apart;	  /* the page of OP_DONATE is in a slot of its own, or in none */
 
 	struct vmm_vcpu *vcpus; /* config.max_vcpus of them, so that they never move */
 	unsigned int nr_vcpus;	/* written by the controlling thread, read by the waker too */
@@ -67,6 +68,12 @@ void vmm_set_ending(struct vmm *vmm, enum vmm_ending ending);
 
 /* What KVM_CHECK_EXTENSION says, 0 if it fails. */
 int vmm_check_extension(const struct vmm *vmm, int extension);
+
+/*
+ * PAGE_* of guest.h, by the vCPU's thread. Returns 0, or a negative errno after one message on
+ * stderr.
+ */
+int vmm_disturb_page(struct vmm *vmm, unsigned int what);
 
 /* cpuid.c: turn @vmm->cpuid, as KVM supports it, into that of a PC with all the vCPUs. */
 void cpuid_make_pc(struct vmm *vmm);
