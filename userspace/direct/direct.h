@@ -35,4 +35,7 @@ int direct_find_vm(const char *which, struct direct_vm *vm, struct direct_error 
  */
 int direct_list_vms(struct direct_vm **vms, struct direct_error *err);
 
+/* A directory below /run/iho, which is made too; root's alone. */
+int direct_make_dir(const char *dir, struct direct_error *err);
+
 #endif /* IHO_DIRECT_H */

@@ -12,10 +12,10 @@
 
 #include <jansson.h>
 
+#include "threads.h"
 #include "vmname.h"
 
-#define MAX_IRQS    65536
-#define MAX_THREADS 4096
+#define MAX_IRQS 65536
 
 /* As bad as they are. */
 enum state { OK, UNKNOWN, ATTENTION, MISSING };
@@ -198,7 +198,8 @@ static void check_noise(struct doctor *d)
 		     ">.../smt/control");
 	if (read_text(d, "/sys/devices/virtual/workqueue/cpumask", v, sizeof(v)))
 		tell(d, "workqueues", "all", strtoul(v, NULL, 16) == 1 ? OK : ATTENTION, v,
-		     "echo 1 >/sys/devices/virtual/workqueue/cpumask: unbound ones on CPU 0");
+		     "iho-direct pin, or echo 1 >/sys/devices/virtual/workqueue/cpumask: unbound "
+		     "ones on CPU 0");
 	if (read_text(d, "/sys/devices/system/cpu/cpuidle/current_driver", v, sizeof(v)))
 		tell(d, "host idle driver", "hlt", OK, v, "");
 }
@@ -229,47 +230,42 @@ static void check_irqs(struct doctor *d)
 	     !all	 ? UNKNOWN
 	     : elsewhere ? ATTENTION
 			 : OK,
-	     path, "echo 0 >/proc/irq/N/smp_affinity_list for each that may move");
+	     path,
+	     "iho-direct pin, or echo 0 >/proc/irq/N/smp_affinity_list for each that may move");
 }
 
 /* ---- the VM ---- */
 
 static void check_vcpus(struct doctor *d, const struct direct_vm *vm)
 {
-	unsigned int vcpus = 0, loose = 0, on0 = 0, number, seen = 0;
-	char path[600], comm[32], cpus[64], proc[300];
-	struct dirent *e;
-	DIR *dir;
+	unsigned int vcpus = 0, loose = 0, on0 = 0;
+	struct vcpu_thread *threads;
+	struct direct_error err = {};
+	char path[600], cpus[64];
+	int n;
 
-	snprintf(proc, sizeof(proc), "%s/proc", d->root);
-	snprintf(path, sizeof(path), "%s/%d/task", proc, (int)vm->pid);
-	dir = opendir(path);
-	while (dir && seen < MAX_THREADS && (e = readdir(dir))) {
-		int tid = atoi(e->d_name), n;
+	n = vcpu_threads(vm->pid, &threads, &err);
+	if (n < 0) {
+		tell(d, "pinning", "timer", UNKNOWN, err.text, "look at it");
+		return;
+	}
+	for (int i = 0; i < n; i++) {
+		int r = iho_affinity("/proc", vm->pid, threads[i].tid, cpus, sizeof(cpus));
 
-		if (tid <= 0)
-			continue;
-		seen++;
-		snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", (int)vm->pid, tid);
-		if (!read_text(d, path, comm, sizeof(comm)) ||
-		    sscanf(comm, "CPU %u/KVM", &number) != 1)
-			continue;
-		n = iho_affinity(proc, vm->pid, tid, cpus, sizeof(cpus));
-		if (n < 0)
+		if (r < 0)
 			continue;
 		vcpus++;
-		loose += n != 1;
+		loose += r != 1;
 		on0 += cpus[0] == '0';
 	}
-	if (dir)
-		closedir(dir);
+	free(threads);
 	snprintf(path, sizeof(path), "%u of %u vCPU threads are not pinned, %u may run on CPU 0",
 		 loose, vcpus, on0);
 	tell(d, "pinning", "timer",
 	     !vcpus	    ? UNKNOWN
 	     : loose || on0 ? MISSING
 			    : OK,
-	     path, "pin each to a CPU of its own but CPU 0: taskset -pc CPU THREAD, or <vcpupin>");
+	     path, "iho-direct pin: each to a CPU of its own but CPU 0; with libvirt <vcpupin>");
 }
 
 int doctor_print(const char *root, const struct direct_vm *vm, bool json)

@@ -66,9 +66,9 @@ static int listen_at(const struct sockaddr_un *a, struct direct_error *err)
 {
 	int fd, r;
 
-	if ((mkdir("/run/iho", 0755) && errno != EEXIST) ||
-	    (mkdir(HOLDER_DIR, 0700) && errno != EEXIST))
-		return direct_fail(err, -errno, "cannot make " HOLDER_DIR ": %s", strerror(errno));
+	r = direct_make_dir(HOLDER_DIR, err);
+	if (r)
+		return r;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return direct_fail(err, -errno, "no socket: %s", strerror(errno));

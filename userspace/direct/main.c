@@ -10,13 +10,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpus.h"
 #include "doctor.h"
 #include "holder.h"
 #include "modes.h"
+#include "pin.h"
 #include "session.h"
 #include "status.h"
 
-enum { OPT_HLT = 256, OPT_TIMER, OPT_IPI, OPT_JSON, OPT_FOREGROUND, OPT_SYSROOT };
+enum { OPT_HLT = 256, OPT_TIMER, OPT_IPI, OPT_JSON, OPT_FOREGROUND, OPT_SYSROOT, OPT_CPUS };
 
 static const struct option long_options[] = {
 	{ "hlt", no_argument, NULL, OPT_HLT },
@@ -24,6 +26,7 @@ static const struct option long_options[] = {
 	{ "ipi", required_argument, NULL, OPT_IPI },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
+	{ "cpus", required_argument, NULL, OPT_CPUS },
 	{ "sysroot", required_argument, NULL, OPT_SYSROOT },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
@@ -31,7 +34,7 @@ static const struct option long_options[] = {
 };
 
 struct options {
-	const char *command, *vm, *ipi, *sysroot;
+	const char *command, *vm, *ipi, *sysroot, *cpus;
 	uint32_t modes;
 	bool json, foreground;
 };
@@ -41,6 +44,8 @@ static void help(void)
 	puts("Usage: iho-direct status [--json] [VM]\n"
 	     "       iho-direct on [--hlt] [--timer] [--ipi=trap|ipiv|raw] [--foreground] VM\n"
 	     "       iho-direct off VM\n"
+	     "       iho-direct pin [--cpus=LIST] [--json] VM\n"
+	     "       iho-direct unpin [--json] VM\n"
 	     "       iho-direct doctor [--json] [VM]\n"
 	     "What a tenant of the patched KVM does without VM exits. VM is a process or a name.\n"
 	     "\n"
@@ -49,9 +54,16 @@ static void help(void)
 	     "                    all is undone when that ends\n"
 	     "    --hlt           HLT does not exit\n"
 	     "    --timer         a guest that takes part arms its timer without exits\n"
-	     "    --ipi=MODE      how its IPIs are sent: no KVM of ours has a choice yet\n"
+	     "    --ipi=MODE      how its IPIs are sent: trap, by KVM, with exits (the default);\n"
+	     "                    ipiv, by the processor, where it can; raw, by the guest, which\n"
+	     "                    can then send anything to any CPU of this host\n"
 	     "    --foreground    hold them in this process, until SIGTERM or the VM's end\n"
 	     "  off               end that process\n"
+	     "  pin               each vCPU to a CPU of its own, all else of the VM's and the "
+	     "host's\n"
+	     "                    interrupts to CPU 0, or nothing\n"
+	     "    --cpus=LIST     to these in turn, such as 2,4-6\n"
+	     "  unpin             as it was before\n"
 	     "  doctor            what this host, and the VM, lack, and what to do about it\n"
 	     "    --sysroot=DIR   look at the /proc, /sys and /dev in DIR\n"
 	     "  --json            one JSON value on standard output, for errors too\n"
@@ -104,10 +116,16 @@ static int command_on(const struct options *o, const struct direct_vm *vm)
 
 	if (session_info(&info, &err))
 		return failed(o, &err);
-	if (o->ipi) {
+	if (session_has_ipiv() && o->modes & (IHO_MODE_TIMER | IHO_MODE_IPI_RAW)) {
 		direct_fail(&err, 0,
-			    "this KVM has no choice of how IPIs are sent: they exit, or by IPI "
-			    "virtualization do not");
+			    "this host has IPI virtualization, which leaves no page to a guest for "
+			    "--timer and --ipi=raw (modprobe kvm_intel enable_ipiv=0)");
+		return failed(o, &err);
+	}
+	if (o->ipi && !strcmp(o->ipi, "ipiv") && !session_has_ipiv()) {
+		direct_fail(&err, 0,
+			    "this host has no IPI virtualization (kvm_intel.enable_ipiv is off, or "
+			    "the processor has none)");
 		return failed(o, &err);
 	}
 	if (o->modes & ~info.modes) {
@@ -144,11 +162,30 @@ static int run(const struct options *o)
 
 	if (!strcmp(o->command, "status"))
 		return status_print(o->vm, o->json);
+	if (!strcmp(o->command, "unpin"))
+		return unpin_print(o->vm, o->json);
 	if (o->vm && direct_find_vm(o->vm, &vm, &err))
 		return failed(o, &err);
 	if (!strcmp(o->command, "doctor"))
 		return doctor_print(o->sysroot ? o->sysroot : "", o->vm ? &vm : NULL, o->json);
+	if (!strcmp(o->command, "pin"))
+		return pin_print(&vm, o->cpus, o->json);
 	return strcmp(o->command, "on") ? command_off(o, &vm) : command_on(o, &vm);
+}
+
+static int check_cpus(const struct options *o)
+{
+	struct cpus c;
+
+	if (!o->cpus)
+		return 0;
+	if (strcmp(o->command, "pin") != 0)
+		return usage(o, "--cpus is for pin");
+	if (cpus_parse(o->cpus, &c))
+		return usage(o, "--cpus is a list such as 2,4-6, of each CPU once");
+	if (cpus_have(&c, 0))
+		return usage(o, "--cpus: CPU 0 is the host's own, and direct mode refuses it");
+	return 0;
 }
 
 /* An option of another command's is no option. */
@@ -158,21 +195,23 @@ static int check(const struct options *o)
 	bool off = o->command && !strcmp(o->command, "off");
 	bool doctor = o->command && !strcmp(o->command, "doctor");
 
+	bool pin = o->command && (!strcmp(o->command, "pin") || !strcmp(o->command, "unpin"));
+
 	if (!o->command)
-		return usage(o, "no command: status, on, off or doctor");
-	if (!on && !off && !doctor && strcmp(o->command, "status") != 0)
+		return usage(o, "no command: status, on, off, pin, unpin or doctor");
+	if (!on && !off && !pin && !doctor && strcmp(o->command, "status") != 0)
 		return usage(o, "no such command: '%.32s'", o->command);
-	if ((on || off) && !o->vm)
+	if ((on || off || pin) && !o->vm)
 		return usage(o, "%s: which VM?", o->command);
 	if (!on && (o->modes || o->ipi || o->foreground))
 		return usage(o, "%s takes no modes", o->command);
-	if (on && !o->modes && !o->ipi)
-		return usage(o, "on: --hlt, --timer, or both");
+	if (on && !o->modes)
+		return usage(o, "on: --hlt, --timer, --ipi=raw, or several of them");
 	if (o->ipi && strcmp(o->ipi, "trap") && strcmp(o->ipi, "ipiv") && strcmp(o->ipi, "raw"))
 		return usage(o, "--ipi is one of trap, ipiv, raw");
 	if (o->sysroot && (!doctor || o->vm))
 		return usage(o, "--sysroot is for a doctor without a VM");
-	return 0;
+	return check_cpus(o);
 }
 
 static int parse(int argc, char **argv, struct options *o)
@@ -193,11 +232,18 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case OPT_IPI:
 			o->ipi = optarg;
+			if (!strcmp(optarg, "raw"))
+				o->modes |= IHO_MODE_IPI_RAW;
+			else
+				o->modes &= ~IHO_MODE_IPI_RAW;
 			break;
 		case OPT_JSON:
 			break;
 		case OPT_FOREGROUND:
 			o->foreground = true;
+			break;
+		case OPT_CPUS:
+			o->cpus = optarg;
 			break;
 		case OPT_SYSROOT:
 			o->sysroot = optarg;

@@ -9,6 +9,7 @@
 const struct bit_name direct_modes[] = {
 	{ IHO_MODE_HLT, "hlt", "HLT does not exit" },
 	{ IHO_MODE_TIMER, "timer", "the guest arms its timer without exits" },
+	{ IHO_MODE_IPI_RAW, "ipi_raw", "the guest sends its IPIs by the processor's own ICR" },
 	{ 0, NULL, NULL },
 };
 
@@ -23,6 +24,7 @@ const struct bit_name direct_refused[] = {
 	  "this host has no TSC deadline timer, VMX-preemption timer or MSR bitmaps" },
 	{ IHO_REFUSED_UNPINNED, "unpinned", "a vCPU's thread is not pinned to one CPU" },
 	{ IHO_REFUSED_CPU0, "cpu0", "a vCPU's thread may run on CPU 0" },
+	{ IHO_REFUSED_X2APIC, "x2apic", "the host's APICs are not in x2APIC mode" },
 	{ 0, NULL, NULL },
 };
 
@@ -32,6 +34,7 @@ const struct bit_name direct_missing[] = {
 	{ IHO_MISSING_TSC_RATIO, "tsc_ratio", "its TSC has a rate of its own" },
 	{ IHO_MISSING_NESTED, "nested", "it runs a guest of its own" },
 	{ IHO_MISSING_PINNED, "pinned", "its thread is not pinned to one CPU, not CPU 0" },
+	{ IHO_MISSING_X2APIC, "x2apic", "its APIC is not in x2APIC mode (for IPIs)" },
 	{ 0, NULL, NULL },
 };
 

@@ -51,6 +51,16 @@ int session_info(struct iho_info *info, struct direct_error *err)
 	return 0;
 }
 
+bool session_has_ipiv(void)
+{
+	FILE *f = fopen("/sys/module/kvm_intel/parameters/enable_ipiv", "re");
+	bool has = f && getc(f) == 'Y';
+
+	if (f)
+		fclose(f);
+	return has;
+}
+
 /* The number of the process' one descriptor of a VM. */
 static int vm_descriptor(pid_t pid, struct direct_error *err)
 {

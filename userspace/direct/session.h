@@ -12,6 +12,8 @@
 
 /* What this host's KVM can: -ENOENT without /dev/iho, -EPERM, with the reason. */
 int session_info(struct iho_info *info, struct direct_error *err);
+/* Does the processor send a guest's IPIs by itself, here? */
+bool session_has_ipiv(void);
 
 /*
  * Opens a session for the VM of a process; `pidfd` gets a descriptor of the process. Returns the

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <jansson.h>
 
@@ -36,6 +37,13 @@ void say_error(bool json, const char *text)
 	} else {
 		fprintf(stderr, "iho-direct: %s\n", text);
 	}
+}
+
+int direct_make_dir(const char *dir, struct direct_error *err)
+{
+	if ((mkdir("/run/iho", 0755) && errno != EEXIST) || (mkdir(dir, 0700) && errno != EEXIST))
+		return direct_fail(err, -errno, "cannot make %s: %s", dir, strerror(errno));
+	return 0;
 }
 
 struct list {

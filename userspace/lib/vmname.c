@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* What we read of a command line. The kernel has no limit that is worth relying on. */
-#define CMDLINE_MAX (128 * 1024)
+#define CMDLINE_MAX   (128 * 1024)
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* An open /proc/PID. Should the pid be reused, files in it give ESRCH and not the new process'. */
@@ -369,8 +369,7 @@ static const struct vmm *find_vmm(const char *program)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(vmms); i++) {
-		if (vmms[i].variant &&
-		    !strncmp(program, vmms[i].program, strlen(vmms[i].program)))
+		if (vmms[i].variant && !strncmp(program, vmms[i].program, strlen(vmms[i].program)))
 			return &vmms[i];
 		if (!strcmp(program, vmms[i].program))
 			return &vmms[i];
@@ -461,8 +460,8 @@ void iho_vm_identify(const char *proc, const char *libvirt_run, pid_t pid, struc
 
 /* ---- affinity ---- */
 
-/* How many CPUs a list such as "0-3,8" names; -EINVAL if it is no such list. */
-static int count_cpus(const char *list)
+int iho_cpu_ranges(const char *list, void (*fn)(unsigned int first, unsigned int last, void *arg),
+		   void *arg)
 {
 	unsigned long first, last, n = 0;
 	char *end;
@@ -481,6 +480,8 @@ static int count_cpus(const char *list)
 		n += last - first + 1;
 		if (n > INT_MAX)
 			return -EINVAL;
+		if (fn)
+			fn(first, last, arg);
 		list = *end ? end + 1 : end;
 	}
 	return n;
@@ -528,7 +529,7 @@ int iho_affinity(const char *proc, pid_t pid, pid_t tid, char *buf, size_t len)
 		list = line + sizeof(key) - 1;
 		list += strspn(list, " \t");
 		list[strcspn(list, "\n")] = '\0';
-		ret = count_cpus(list);
+		ret = iho_cpu_ranges(list, NULL, NULL);
 		if (ret >= 0)
 			copy_list(list, buf, len);
 		goto cleanup;

@@ -35,6 +35,13 @@ void iho_vm_identify(const char *proc, const char *libvirt_run, pid_t pid, struc
 const char *iho_vmm_name(const char *vmm);
 
 /*
+ * Calls `fn`, unless it is NULL, for each range of a list such as "0-3,8", in its order. Returns
+ * how many CPUs they are, all counted; -EINVAL if it is no such list, perhaps after some calls.
+ */
+int iho_cpu_ranges(const char *list, void (*fn)(unsigned int first, unsigned int last, void *arg),
+		   void *arg);
+
+/*
  * The CPUs that a thread may use, as the kernel writes them, "0-3,8"; where `len` is too small the
  * text is cut after a comma and ends in "...". Returns how many CPUs they are, all counted, or a
  * negative errno value: -ENOENT or -ESRCH when there is no such thread.
