@@ -47,6 +47,9 @@
 	X(kvm_dirty_ring_push, kvm, "dirty-ring entries are not counted")                          \
 	X(kvm_dirty_ring_reset, kvm, "dirty-ring resets are not counted")                          \
 	X(kvm_dirty_ring_exit, kvm, "exits for a full dirty ring are not counted")                 \
+	X(kvm_iho_modes, kvm, "switches of HLT exits (patched KVM only) are not seen")             \
+	X(kvm_direct_vcpu, kvm, "changes of direct mode (patched KVM only) are not seen")          \
+	X(kvm_direct_stat, kvm, "no counters of direct mode (patched KVM only)")                   \
 	X(irq_handler_entry, irq, "device interrupts are not seen as interlopers")                 \
 	X(irq_handler_exit, irq, "device interrupts are not seen as interlopers")                  \
 	X(softirq_entry, irq, "softirqs are not seen as interlopers")                              \

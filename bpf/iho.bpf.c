@@ -16,6 +16,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "../kvm-patches/uapi/linux/iho.h"
 #include "iho.h"
 #include "kvm_types.h"
 
@@ -547,6 +548,84 @@ int on_kvm_ple_window_update(struct bpf_raw_tracepoint_args *ctx)
 
 	if (s)
 		s->ple_window = ARG(1);
+	return 0;
+}
+
+/* ---- direct mode of the patched KVM ---- */
+
+_Static_assert(IHO_DIRECT_TIMER == IHO_MODE_TIMER, "bpf/iho.h has its own copy");
+_Static_assert(IHO_DIRECT_MISSING_PAGE == IHO_MISSING_PAGE &&
+		       IHO_DIRECT_MISSING_APIC == IHO_MISSING_APIC &&
+		       IHO_DIRECT_MISSING_TSC_RATIO == IHO_MISSING_TSC_RATIO &&
+		       IHO_DIRECT_MISSING_NESTED == IHO_MISSING_NESTED &&
+		       IHO_DIRECT_MISSING_PINNED == IHO_MISSING_PINNED,
+	       "bpf/iho.h has its own copy");
+
+struct bpf_map;
+
+struct modes_of_vm {
+	__u64 vm_key;
+	__u32 idle;
+};
+
+static long set_idle(struct bpf_map *map, const __u32 *idx, struct iho_slot *s,
+		     struct modes_of_vm *vm)
+{
+	if (s->vm_key == vm->vm_key)
+		s->idle = vm->idle;
+	return 0;
+}
+
+/* In the thread of whoever changes the modes, after the change; seldom, so it may take a walk. */
+SEC("raw_tp/kvm_iho_modes")
+int on_kvm_iho_modes(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct kvm *kvm = (struct kvm *)ctx->args[0];
+	struct modes_of_vm vm = { .vm_key = vm_key(kvm), .idle = idle_of(kvm) };
+
+	if (!collecting)
+		return 0;
+	count_event(IHO_EV_kvm_iho_modes);
+	bpf_for_each_map_elem(&slots, set_idle, &vm, 0);
+	return 0;
+}
+
+SEC("raw_tp/kvm_direct_vcpu")
+int on_kvm_direct_vcpu(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct iho_slot *s = count_event(IHO_EV_kvm_direct_vcpu);
+
+	if (s)
+		iho_on_direct_vcpu(s, ARG(1), ARG(2));
+	return 0;
+}
+
+/* The argument is of /dev/iho's ABI, so its layout is known. */
+SEC("raw_tp/kvm_direct_stat")
+int on_kvm_direct_stat(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct iho_slot *s = count_event(IHO_EV_kvm_direct_stat);
+	__u64 counter[IHO_DIRECT_MAX];
+	struct iho_vcpu v;
+
+	if (!s)
+		return 0;
+	if (bpf_probe_read_kernel(&v, sizeof(v), (const void *)ctx->args[1])) {
+		lose(IHO_LOSS_READ);
+		return 0;
+	}
+	counter[IHO_DIRECT_ENGAGED] = v.engaged;
+	counter[IHO_DIRECT_GIVEN] = v.given;
+	counter[IHO_DIRECT_TAKEN] = v.taken;
+	counter[IHO_DIRECT_RECOVERED] = v.recovered;
+	counter[IHO_DIRECT_HOST_TIMER] = v.host_timer;
+	counter[IHO_DIRECT_DEADLINES] = v.deadlines;
+	counter[IHO_DIRECT_FIRED] = v.fired;
+	counter[IHO_DIRECT_SPURIOUS] = v.spurious;
+	counter[IHO_DIRECT_IDLE_NS] = v.idle_ns;
+	counter[IHO_DIRECT_IRQ_NS] = v.irq_ns;
+	counter[IHO_DIRECT_SOFTIRQ_NS] = v.softirq_ns;
+	iho_on_direct_stat(s, bpf_ktime_get_ns(), v.modes, v.missing, counter, v.updated_ns);
 	return 0;
 }
 

@@ -11,9 +11,10 @@
  *  - a slot: only the vCPU's own thread, or the scheduler while it switches that thread in or out.
  *    Both run on one CPU at a time and hold off preemption, so there are no atomics. `core` is
  *    guarded by `seq` (odd while it changes); everything outside it is single 64-bit words that a
- *    reader may load one by one. Three exceptions, each a field of its own: `wake_ns` (the waker,
- *    under the run queue's lock), `hardirq`/`softirq` (interrupt context on the vCPU's core) and
- *    `interlopers` (sched_switch on the core where the vCPU waits; then it does not run).
+ *    reader may load one by one, but `direct`, which is under `seq` too. Four exceptions, each a
+ *    field of its own: `wake_ns` (the waker, under the run queue's lock), `hardirq`/`softirq`
+ *    (interrupt context on the vCPU's core), `interlopers` (sched_switch on the core where the vCPU
+ *    waits; then it does not run) and `idle` (whoever changes the VM's modes).
  *  - a struct iho_cpu: its own CPU; `waiter` under that CPU's run-queue lock.
  *  - shared tables: anyone, with atomics.
  */
@@ -44,7 +45,7 @@ enum iho_state {
 /*
  * What the VM's guest does when it has nothing to do (KVM_CAP_X86_DISABLE_EXITS). Where it halts
  * without an exit, an idle guest looks like a busy one from here. KVM lets nobody change it once
- * the VM has a vCPU, so it is read once.
+ * the VM has a vCPU, so it is read once; the patched KVM does, and tells (kvm_iho_modes).
  */
 enum iho_idle { IHO_IDLE_UNKNOWN, IHO_IDLE_EXITS, IHO_IDLE_IN_GUEST };
 
@@ -180,12 +181,65 @@ struct iho_core {
 	__u32 resume; /* the state to go on with when the thread gets a core again */
 };
 
+/*
+ * Direct mode of the patched KVM (kvm-patches/, uapi/linux/iho.h): a vCPU whose guest has donated a
+ * page writes the deadlines of its timer, and takes its interrupts, without exits. What happened in
+ * it KVM tells with an exit, ten times a second at most (kvm_direct_stat).
+ *
+ * From IHO_DIRECT_DEADLINES on, the counters are the guest's, in memory that it can write:
+ * nobody has checked them. See iho_on_direct_stat() for what is believed of them.
+ */
+enum iho_direct_counter {
+	IHO_DIRECT_ENGAGED, /* times that its deadlines began to make no exit */
+	IHO_DIRECT_GIVEN, /* deadlines left to KVM's timer, as it halted or left direct mode */
+	IHO_DIRECT_TAKEN, /* ... and taken back */
+	IHO_DIRECT_RECOVERED, /* interrupts that came while it was outside the guest */
+	IHO_DIRECT_HOST_TIMER, /* exits for the host's own timer */
+	IHO_DIRECT_DEADLINES, /* written without an exit */
+	IHO_DIRECT_FIRED, /* interrupts of the timer, with exits and without */
+	IHO_DIRECT_SPURIOUS, /* of them, before their deadline */
+	IHO_DIRECT_IDLE_NS, /* of the vCPU, as its guest accounts it; in HLT, wherever that is */
+	IHO_DIRECT_IRQ_NS,
+	IHO_DIRECT_SOFTIRQ_NS,
+	IHO_DIRECT_MAX,
+};
+
+/* IHO_MODE_TIMER and IHO_MISSING_* of uapi/linux/iho.h; iho.bpf.c sees that they are the same. */
+#define IHO_DIRECT_TIMER	     (1u << 1)
+#define IHO_DIRECT_MISSING_PAGE	     (1u << 0)
+#define IHO_DIRECT_MISSING_APIC	     (1u << 1)
+#define IHO_DIRECT_MISSING_TSC_RATIO (1u << 2)
+#define IHO_DIRECT_MISSING_NESTED    (1u << 3)
+#define IHO_DIRECT_MISSING_PINNED    (1u << 4)
+
+/* No vCPU writes deadlines, or takes interrupts, faster than one in this time. */
+#define IHO_DIRECT_LEAST_NS 100
+
+struct iho_direct {
+	__u32 modes; /* what it may do without exits now */
+	__u32 missing; /* what keeps it from that */
+	__u64 first_ns; /* when its counters were first traced; 0: never, no page was donated */
+	__u64 at_ns; /* ... and last */
+	__u64 updated_ns; /* by the guest's clock: when it wrote its times; 0: it keeps none */
+	__u64 last[IHO_DIRECT_MAX]; /* as they were traced last */
+	__u64 total[IHO_DIRECT_MAX]; /* since first_ns */
+	__u64 without_exit; /* of total[IHO_DIRECT_FIRED], see iho_direct_deliver() */
+	__u64 with_exit;
+	__u64 refused; /* times that a counter went back, or grew faster than it can */
+	__u32 armed; /* a deadline that may be pending without KVM knowing: 0 or 1 */
+	__u32 left; /* ... or that KVM's timer has */
+	__u32 posted; /* an interrupt that KVM recovered and the guest has not counted: 0 or 1 */
+	__u32 pad;
+	__u64 time_ns[IHO_ST_MAX]; /* the bill at at_ns */
+};
+
 /* How a slot is used: set last when it is taken, so a reader never sees half an identity. */
 enum iho_life { IHO_FREE, IHO_LIVE, IHO_GONE };
 
 struct iho_slot {
 	__u64 seq;
 	struct iho_core core;
+	struct iho_direct direct;
 
 	__u64 wake_ns; /* the last wake-up; counts if it lies after core.since_ns */
 

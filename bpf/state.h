@@ -550,7 +550,8 @@ IHO_INLINE void iho_on_sched_in(struct iho_slot *s, __u64 now, __u32 cpu)
 
 /*
  * An event of the vCPU's own thread while it is billed as not running: the switch was not reported
- * (some kernels emit none when the idle task hands over). It counts as switched in now.
+ * (some kernels emit none when the idle task hands over). It counts as switched in now. If it is
+ * so billed since its slot was taken, no switch is missing: it came in while it was looked at.
  */
 IHO_INLINE void iho_found_running(struct iho_slot *s, __u64 now, __u32 cpu)
 {
@@ -558,7 +559,8 @@ IHO_INLINE void iho_found_running(struct iho_slot *s, __u64 now, __u32 cpu)
 
 	if (st <= IHO_ST_QEMU || st == IHO_ST_HALT_POLL)
 		return;
-	s->missed_switches++;
+	if (!s->guessed || s->core.since_ns != s->core.first_ns)
+		s->missed_switches++;
 	iho_on_sched_in(s, now, cpu);
 }
 
@@ -665,6 +667,100 @@ IHO_INLINE __u32 iho_cpuid_leaf(__u32 leaf)
 {
 	return leaf >= IHO_CPUID_SCAN && leaf <= 0x4000ff00 && !(leaf & 0xff) ? IHO_CPUID_SCAN :
 										leaf;
+}
+
+/* ---- direct mode ---- */
+
+IHO_INLINE void iho_on_direct_vcpu(struct iho_slot *s, __u32 modes, __u32 missing)
+{
+	iho_write_begin(s);
+	s->direct.modes = modes;
+	s->direct.missing = missing;
+	iho_write_end(s);
+}
+
+/*
+ * Which of the timer's interrupts came without an exit. A vCPU has one deadline at a time, so each
+ * that was written without an exit makes one interrupt at most. Those that KVM took over (given,
+ * and not taken back) come from its own timer, with an exit; those that it found fired outside the
+ * guest (recovered) need none of their own; of the rest, no more than such deadlines came without.
+ * What was counted beyond all these is of deadlines that were written with an exit. Between two
+ * traces one may be pending with each side, and no more: those that the guest replaced are not
+ * carried on.
+ */
+IHO_INLINE void iho_direct_deliver(struct iho_direct *d, const __u64 grown[IHO_DIRECT_MAX])
+{
+	__u64 armed = d->armed + grown[IHO_DIRECT_DEADLINES] + grown[IHO_DIRECT_TAKEN];
+	__u64 others = grown[IHO_DIRECT_GIVEN] + grown[IHO_DIRECT_RECOVERED];
+	__u64 left = d->left + grown[IHO_DIRECT_GIVEN], taken = grown[IHO_DIRECT_TAKEN];
+	__u64 posted = d->posted + grown[IHO_DIRECT_RECOVERED];
+	__u64 fired = grown[IHO_DIRECT_FIRED], n;
+
+	left = left > taken ? left - taken : 0;
+	n = fired < left ? fired : left;
+	d->with_exit += n;
+	d->left = left > n;
+	fired -= n;
+
+	armed = armed > others ? armed - others : 0;
+	n = fired < armed ? fired : armed;
+	d->without_exit += n;
+	d->armed = armed > n;
+	fired -= n;
+
+	n = fired < posted ? fired : posted;
+	d->posted = posted > n;
+	d->with_exit += fired - n;
+}
+
+/*
+ * A vCPU's counters, as KVM and the guest have them. The first are where counting starts. One that
+ * went back started again (the guest's module was loaded anew), or is nonsense: it counts from
+ * there. One that grew faster than it can is nonsense. Times are no more than have passed.
+ */
+IHO_INLINE void iho_on_direct_stat(struct iho_slot *s, __u64 now, __u32 modes, __u32 missing,
+				   const __u64 counter[IHO_DIRECT_MAX], __u64 updated_ns)
+{
+	struct iho_direct *d = &s->direct;
+	__u64 grown[IHO_DIRECT_MAX], most, ns;
+	__u32 refused = 0, st = s->core.state;
+
+	if (d->first_ns && now < d->at_ns) {
+		s->clock_back++;
+		return;
+	}
+	iho_write_begin(s);
+	d->modes = modes;
+	d->missing = missing;
+	for (__u32 i = 0; i < IHO_DIRECT_MAX; i++) {
+		grown[i] = 0;
+		if (d->first_ns && counter[i] < d->last[i])
+			refused = 1;
+		else if (d->first_ns)
+			grown[i] = counter[i] - d->last[i];
+		d->last[i] = counter[i];
+		most = (now - d->at_ns) / IHO_DIRECT_LEAST_NS;
+		if (i >= IHO_DIRECT_IDLE_NS) {
+			most = now - d->first_ns - d->total[i];
+			grown[i] = grown[i] < most ? grown[i] : most;
+		} else if (grown[i] > most) {
+			grown[i] = 0;
+			refused = 1;
+		}
+		d->total[i] += grown[i];
+	}
+	iho_direct_deliver(d, grown);
+	d->refused += refused;
+	d->updated_ns = updated_ns;
+	d->at_ns = now;
+	if (!d->first_ns)
+		d->first_ns = now;
+	for (__u32 i = 0; i < IHO_ST_MAX; i++)
+		d->time_ns[i] = s->core.time_ns[i];
+	ns = now - s->core.since_ns;
+	if (st < IHO_ST_MAX && (__s64)ns > 0)
+		d->time_ns[st] += ns;
+	iho_write_end(s);
 }
 
 #endif /* IHO_STATE_H */

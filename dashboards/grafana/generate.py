@@ -24,6 +24,7 @@ UNACCOUNTED = HOST + ',state="unaccounted"'
 # Said by each panel that a host without kvm_entry and kvm_exit leaves empty; a test holds it against such a host.
 NO_EXITS = " Empty on a software KVM: it emits no kvm_exit, so there are no exit reasons and times."
 NO_SPLIT = " A software KVM does not split guest from KVM time; it shows guest_or_kvm instead."
+NO_DIRECT = " Empty where KVM is not the patched one, or no guest takes part."
 COLOURS = {
 	"guest": "green", "kvm": "orange", "guest_or_kvm": "dark-green", "qemu": "red", "halt_poll": "yellow",
 	"halted": "#555555", "blocked": "#777777", "runnable": "purple", "preempted": "dark-purple",
@@ -313,6 +314,19 @@ TENANT = dashboard("tenant", "Tenant", "One VM: what it does, and what keeps it 
 		"{{reason}}"), "s"),
 	panel("heatmap", "Exit durations", "Exits per second by duration, all reasons." + NO_EXITS,
 	      t(f"sum by (le) ({rate('iho_vm_exit_duration_seconds_bucket')})", "{{le}}"), "s", width=24),
+	row("Direct mode (patched KVM)"),
+	lines("vCPUs in direct mode", "Those that write the deadlines of their timer without exits, and what the others lack."
+	      + NO_DIRECT,
+	      [t(f"sum(iho_vcpu_direct{{{VM}}})", "without exits"),
+	       t(f"sum by (reason) (iho_vcpu_direct_missing{{{VM}}})", "missing: {{reason}}")], "none"),
+	lines("Interrupts of the timer", "Per second, and those of them that came early; in part as the guest says." + NO_DIRECT,
+	      [t(f"sum by (delivery) ({rate('iho_vcpu_direct_interrupts_total')})", "{{delivery}}"),
+	       t(f"sum({rate('iho_vcpu_direct_spurious_interrupts_total')})", "early")], "ops"),
+	lines("Exits saved", "Per second, by what the guest says: each deadline is one, each interrupt without an exit another; "
+	      "HLTs are not counted. Refused: counters that nobody believes." + NO_DIRECT,
+	      [t(f"sum({rate('iho_vcpu_direct_saved_exits_total')})", "saved"),
+	       t(f"sum({rate('iho_vcpu_direct_deadlines_total')})", "deadlines without an exit"),
+	       t(f"sum({rate('iho_vcpu_direct_refused_counters_total')})", "refused")], "ops"),
 	row("Memory, halts, cores"),
 	lines("Page faults and dirty pages", "Guest page faults that KVM handled; pages pushed to the dirty rings.",
 	      [t(f"sum by (instance, vm) ({rate('iho_vm_page_faults_total')})", "faults {{instance}} {{vm}}"),

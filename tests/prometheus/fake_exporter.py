@@ -97,6 +97,13 @@ FAMILIES = {
 		("iho_vcpu_cpu_seconds_total", "counter", "vm vcpu mode"),
 		("iho_vcpu_busy_ratio", "gauge", "vm vcpu signal"),
 		("iho_vcpu_busy_disagreement", "gauge", "vm vcpu"),
+		("iho_vcpu_direct", "gauge", "vm vcpu"),
+		("iho_vcpu_direct_missing", "gauge", "vm vcpu reason"),
+		("iho_vcpu_direct_interrupts_total", "counter", "vm vcpu delivery"),
+		("iho_vcpu_direct_spurious_interrupts_total", "counter", "vm vcpu"),
+		("iho_vcpu_direct_deadlines_total", "counter", "vm vcpu"),
+		("iho_vcpu_direct_saved_exits_total", "counter", "vm vcpu"),
+		("iho_vcpu_direct_refused_counters_total", "counter", "vm vcpu"),
 		("iho_migration_active", "gauge", "vm role"),
 		("iho_migration_phase", "gauge", "vm phase"),
 		("iho_migration_bytes", "gauge", "vm kind"),
@@ -264,6 +271,20 @@ class Host:
 		for signal_name, ratio in (("bill", 0.74), ("mperf", 0.72), ("guest", 0.71)):
 			b.add("iho_vcpu_busy_ratio", ratio, vm, v, signal_name)
 		b.add("iho_vcpu_busy_disagreement", 0, vm, v)
+		if self.bad:
+			self.direct(b, t, vm, v)
+
+	def direct(self, b, t, vm, v):
+		"""The patched KVM, which few have; one vCPU is in direct mode, the others are not pinned."""
+		b.add("iho_vcpu_direct", int(v == 0), vm, v)
+		if v:
+			b.add("iho_vcpu_direct_missing", 1, vm, v, "pinned")
+		for delivery, per_s in (("without_exit", 990), ("with_exit", 8), ("recovered", 2)):
+			b.add("iho_vcpu_direct_interrupts_total", int(t * per_s), vm, v, delivery)
+		b.add("iho_vcpu_direct_spurious_interrupts_total", int(t), vm, v)
+		b.add("iho_vcpu_direct_deadlines_total", int(t * 1000), vm, v)
+		b.add("iho_vcpu_direct_saved_exits_total", int(t * 1990), vm, v)
+		b.add("iho_vcpu_direct_refused_counters_total", int(t), vm, v)
 
 	def histogram(self, b, t, vm, r, reason):
 		"""All the exits of the VM's vCPUs for one reason: 2 µs half of the time, a tail to 100 µs."""

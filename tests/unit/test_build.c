@@ -1372,6 +1372,83 @@ static void test_cpu_times_of_vm(void **state)
 	assert_int_equal(t->ns[IHO_CPU_GUEST], 3750);
 }
 
+static void set_direct(struct iho_slot *s, uint64_t n)
+{
+	for (int i = 0; i < IHO_DIRECT_MAX; i++)
+		s->direct.total[i] = n * (i + 1);
+	s->direct.without_exit = n;
+	s->direct.with_exit = 2 * n;
+	s->direct.first_ns = FIRST;
+	s->direct.at_ns = now->now_ns - 500000;
+	s->direct.modes = IHO_DIRECT_TIMER;
+}
+
+static void test_direct(void **state)
+{
+	const struct iho_direct_report *d;
+
+	(void)state;
+	set_direct(add_vcpu(prev, 0, 0), 10);
+	set_direct(add_vcpu(now, 0, 0), 15);
+	set_direct(add_vcpu(now, 1, 1), 100);
+	now->vcpu[1].slot->direct.modes = 0;
+	now->vcpu[1].slot->direct.missing = IHO_DIRECT_MISSING_PINNED;
+	add_vcpu(now, 2, 2);
+	build(prev);
+	d = &report.vms[0].vcpus[0].direct;
+	assert_true(d->traced);
+	assert_int_equal(d->known, 1);
+	assert_int_equal(d->on, 1);
+	assert_int_equal(d->total[IHO_DIRECT_DEADLINES], 15 * (IHO_DIRECT_DEADLINES + 1));
+	assert_int_equal(d->delta[IHO_DIRECT_DEADLINES], 5 * (IHO_DIRECT_DEADLINES + 1));
+	assert_int_equal(d->delta[IHO_DIRECT_WITHOUT_EXIT], 5);
+	assert_int_equal(d->delta[IHO_DIRECT_WITH_EXIT], 10);
+	assert_int_equal(d->total[IHO_DIRECT_SAVED], 15 + 15 * (IHO_DIRECT_DEADLINES + 1));
+	assert_int_equal(d->delta[IHO_DIRECT_SAVED], 5 + 5 * (IHO_DIRECT_DEADLINES + 1));
+	assert_true(d->age_s == 0.0005);
+	d = &report.vms[0].vcpus[2].direct;
+	assert_false(d->traced);
+	assert_int_equal(d->known, 0);
+	assert_true(d->age_s < 0);
+	d = &report.vms[0].direct;
+	assert_int_equal(d->known, 2);
+	assert_int_equal(d->on, 1);
+	assert_int_equal(d->missing, IHO_DIRECT_MISSING_PINNED);
+	assert_int_equal(d->total[IHO_DIRECT_WITHOUT_EXIT], 115);
+	assert_true(d->age_s == 0.0005);
+}
+
+/* A vCPU that ended is in no mode, but its counts stay in its VM's. */
+static void test_direct_gone(void **state)
+{
+	const struct iho_direct_report *d;
+
+	(void)state;
+	set_direct(add_vcpu(now, 0, 0), 10);
+	now->vcpu[0].slot->life = IHO_GONE;
+	add_vcpu(now, 1, 1);
+	build(NULL);
+	d = &report.vms[0].direct;
+	assert_true(d->traced);
+	assert_int_equal(d->known, 0);
+	assert_int_equal(d->on, 0);
+	assert_int_equal(d->total[IHO_DIRECT_WITH_EXIT], 20);
+	assert_true(d->age_s < 0);
+}
+
+static void test_direct_names(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < IHO_DIRECT_ALL; i++)
+		assert_non_null(iho_direct_key(i));
+	assert_string_equal(iho_direct_key(IHO_DIRECT_SAVED), "saved");
+	assert_string_equal(iho_direct_key(IHO_DIRECT_ALL), "?");
+	assert_string_equal(iho_direct_missing_key(4), "pinned");
+	assert_non_null(iho_direct_missing_text(0));
+	assert_null(iho_direct_missing_key(5));
+	assert_null(iho_direct_missing_text(5));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1407,6 +1484,9 @@ int main(void)
 		TEST(test_losses),
 		TEST(test_what_is_missing),
 		TEST(test_cpu_times),
+		TEST(test_direct),
+		TEST(test_direct_gone),
+		TEST(test_direct_names),
 		TEST(test_cpu_times_of_vm),
 	};
 

@@ -158,6 +158,26 @@ static void test_interlopers(void **state)
 	assert_int_equal(a->softirq[0].ns, 60);
 }
 
+static void test_direct(void **state)
+{
+	for (int i = 0; i < IHO_DIRECT_MAX; i++) {
+		a->direct.total[i] = 10 + i;
+		b->direct.total[i] = 100;
+	}
+	a->direct.without_exit = 1;
+	b->direct.without_exit = 2;
+	b->direct.with_exit = 3;
+	b->direct.refused = 4;
+	b->direct.first_ns = 5;
+	iho_slot_merge(a, b);
+	for (int i = 0; i < IHO_DIRECT_MAX; i++)
+		assert_int_equal(a->direct.total[i], 110 + i);
+	assert_int_equal(a->direct.without_exit, 3);
+	assert_int_equal(a->direct.with_exit, 3);
+	assert_int_equal(a->direct.refused, 4);
+	assert_int_equal(a->direct.first_ns, 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +186,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_exits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_tables, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interlopers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_direct, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -506,6 +506,46 @@ static void test_utilisation(void **state)
 	check_series();
 }
 
+static void test_direct(void **state)
+{
+	struct iho_direct_report *d;
+
+	rich();
+	render(IHO_METRICS_PROMETHEUS);
+	assert_null(strstr(text.data, "iho_vcpu_direct"));
+	d = &vms[0].vcpus[0].direct;
+	d->traced = true;
+	d->known = d->on = 1;
+	for (unsigned int i = 0; i < IHO_DIRECT_ALL; i++)
+		d->total[i] = 100 + i;
+	d->refused = 3;
+	d = &vms[0].vcpus[1].direct;
+	d->traced = true;
+	d->known = 1;
+	d->missing = IHO_DIRECT_MISSING_PAGE | IHO_DIRECT_MISSING_PINNED;
+	d = &vms[0].vcpus[2].direct; /* this thread ended: it counts, and is in no state */
+	d->traced = true;
+	d->total[IHO_DIRECT_DEADLINES] = 7;
+	render(IHO_METRICS_PROMETHEUS);
+	HAS("iho_vcpu_direct{vm=\"web\",vcpu=\"0\"} 1");
+	HAS("iho_vcpu_direct{vm=\"web\",vcpu=\"1\"} 0");
+	assert_null(strstr(text.data, "iho_vcpu_direct{vm=\"web\",vcpu=\"2\"}"));
+	HAS("iho_vcpu_direct_missing{vm=\"web\",vcpu=\"1\",reason=\"page\"} 1");
+	HAS("iho_vcpu_direct_missing{vm=\"web\",vcpu=\"1\",reason=\"pinned\"} 1");
+	assert_null(strstr(text.data, "iho_vcpu_direct_missing{vm=\"web\",vcpu=\"0\""));
+	assert_null(strstr(text.data, "reason=\"nested\""));
+#define DELIVERED "iho_vcpu_direct_interrupts_total{vm=\"web\",vcpu=\"0\",delivery="
+	HAS(DELIVERED "\"without_exit\"} 111");
+	HAS(DELIVERED "\"with_exit\"} 112");
+	HAS(DELIVERED "\"recovered\"} 103");
+	HAS("iho_vcpu_direct_spurious_interrupts_total{vm=\"web\",vcpu=\"0\"} 107");
+	HAS("iho_vcpu_direct_deadlines_total{vm=\"web\",vcpu=\"0\"} 105");
+	HAS("iho_vcpu_direct_deadlines_total{vm=\"web\",vcpu=\"2\"} 7");
+	HAS("iho_vcpu_direct_saved_exits_total{vm=\"web\",vcpu=\"0\"} 113");
+	HAS("iho_vcpu_direct_refused_counters_total{vm=\"web\",vcpu=\"0\"} 3");
+	check_series();
+}
+
 #define HISTOGRAM                                                                                  \
 	"iho_vm_exit_duration_seconds_bucket{vm=\"web\",reason=\"HLT\",le=\"5.12e-07\"} 3\n"       \
 	"iho_vm_exit_duration_seconds_bucket{vm=\"web\",reason=\"HLT\",le=\"1.024e-06\"} 6\n"      \
@@ -1173,6 +1213,7 @@ int main(int argc, char **argv)
 		TEST(test_vm),
 		TEST(test_vcpu),
 		TEST(test_utilisation),
+		TEST(test_direct),
 		TEST(test_histogram),
 		TEST(test_buckets),
 		TEST(test_openmetrics),

@@ -1975,6 +1975,17 @@ static void test_guessed_state(void **state)
 	assert_int_equal(v->unpaired_entries, 0);
 	entry(10);
 	assert_int_equal(v->unpaired_entries, 1);
+
+	/* it came in between the look at it and its slot; later ones are missing */
+	fresh_slot(v, IHO_ST_PREEMPTED, 1);
+	v->core.resume = IHO_ST_KVM;
+	v->guessed = 1;
+	found_running(20);
+	assert_int_equal(v->core.state, IHO_ST_KVM);
+	assert_int_equal(v->missed_switches, 0);
+	preempted(5);
+	found_running(20);
+	assert_int_equal(v->missed_switches, 1);
 }
 
 /* ---- random events ---- */
@@ -2418,6 +2429,247 @@ static void test_random_chaos(void **state)
 
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 
+/* ---- direct mode ---- */
+
+static uint64_t counter[IHO_DIRECT_MAX];
+
+/* A trace `ns` after the last event. */
+static void stat_after(uint64_t ns)
+{
+	t += ns;
+	iho_on_direct_stat(v, t, IHO_DIRECT_TIMER, 0, (const __u64 *)counter, t + 5);
+}
+
+static void assert_direct(enum iho_direct_counter c, uint64_t n)
+{
+	assert_int_equal(v->direct.total[c], n);
+}
+
+static void add(uint64_t deadlines, uint64_t fired, uint64_t given, uint64_t taken)
+{
+	counter[IHO_DIRECT_DEADLINES] += deadlines;
+	counter[IHO_DIRECT_FIRED] += fired;
+	counter[IHO_DIRECT_GIVEN] += given;
+	counter[IHO_DIRECT_TAKEN] += taken;
+}
+
+/* Counting starts with the first trace, whatever the counters are then. */
+static void test_direct_counts(void **state)
+{
+	(void)state;
+	for (int i = 0; i < IHO_DIRECT_MAX; i++)
+		counter[i] = 1000000 * i;
+	v->core.time_ns[IHO_ST_KVM] = 7;
+	stat_after(100);
+	for (int i = 0; i < IHO_DIRECT_MAX; i++)
+		assert_direct(i, 0);
+	assert_int_equal(v->direct.first_ns, t);
+	assert_int_equal(v->direct.modes, IHO_DIRECT_TIMER);
+	for (int i = 0; i < IHO_DIRECT_MAX; i++)
+		counter[i] += i + 1;
+	stat_after(10000);
+	for (int i = 0; i < IHO_DIRECT_MAX; i++)
+		assert_direct(i, i + 1);
+	assert_int_equal(v->direct.refused, 0);
+	assert_int_equal(v->direct.at_ns, t);
+	assert_int_equal(v->direct.updated_ns, t + 5);
+	/* the bill of that moment, with the state that goes on */
+	assert_int_equal(v->direct.time_ns[IHO_ST_KVM], 7);
+	assert_int_equal(v->direct.time_ns[IHO_ST_GUEST], 10100);
+	assert_int_equal(v->core.time_ns[IHO_ST_GUEST], 0);
+	assert_int_equal(v->seq % 2, 0);
+	iho_on_direct_vcpu(v, 0, IHO_DIRECT_MISSING_PAGE);
+	assert_int_equal(v->direct.modes, 0);
+	assert_int_equal(v->direct.missing, IHO_DIRECT_MISSING_PAGE);
+	assert_int_equal(v->seq % 2, 0);
+}
+
+/* A module that was loaded anew counts from 0 on; what lies between the traces is lost. */
+static void test_direct_counters_start_again(void **state)
+{
+	(void)state;
+	memset(counter, 0, sizeof(counter));
+	add(500, 500, 0, 0);
+	stat_after(100);
+	add(10, 10, 0, 0);
+	stat_after(100000);
+	memset(counter, 0, sizeof(counter));
+	add(3, 3, 0, 0);
+	stat_after(100000);
+	assert_direct(IHO_DIRECT_DEADLINES, 10);
+	assert_int_equal(v->direct.refused, 1);
+	add(4, 4, 0, 0);
+	stat_after(100000);
+	assert_direct(IHO_DIRECT_DEADLINES, 14);
+	assert_direct(IHO_DIRECT_FIRED, 14);
+	assert_int_equal(v->direct.without_exit, 14);
+	assert_int_equal(v->direct.refused, 1);
+}
+
+/* Whatever the guest writes: no counter goes back, none grows faster than it can. */
+static void test_direct_hostile_counters(void **state)
+{
+	static const uint64_t values[] = { UINT64_MAX, 0, 1ULL << 63, 1, UINT64_MAX - 1, 5000 };
+
+	(void)state;
+	memset(counter, 0, sizeof(counter));
+	stat_after(100);
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		for (int k = IHO_DIRECT_DEADLINES; k < IHO_DIRECT_MAX; k++)
+			counter[k] = values[i];
+		stat_after(1000000);
+		assert_direct(IHO_DIRECT_DEADLINES, 0);
+		assert_direct(IHO_DIRECT_FIRED, 0);
+		assert_true(v->direct.total[IHO_DIRECT_IDLE_NS] <= t - v->direct.first_ns);
+	}
+	assert_int_equal(v->direct.refused, ARRAY_SIZE(values));
+	assert_int_equal(v->direct.without_exit, 0);
+	assert_int_equal(v->direct.with_exit, 0);
+	/* as fast as it can, and one faster */
+	add(10000, 10000, 0, 0);
+	stat_after(10000 * IHO_DIRECT_LEAST_NS);
+	assert_direct(IHO_DIRECT_DEADLINES, 10000);
+	add(10001, 10000, 0, 0);
+	stat_after(10000 * IHO_DIRECT_LEAST_NS);
+	assert_direct(IHO_DIRECT_DEADLINES, 10000);
+	assert_direct(IHO_DIRECT_FIRED, 20000);
+	/* counters of the record itself wrap as all others do, and go on */
+	v->direct.last[IHO_DIRECT_GIVEN] = counter[IHO_DIRECT_GIVEN] = UINT64_MAX - 1;
+	counter[IHO_DIRECT_GIVEN] = UINT64_MAX;
+	stat_after(1000);
+	assert_direct(IHO_DIRECT_GIVEN, 1);
+	counter[IHO_DIRECT_GIVEN] = 2;
+	stat_after(1000);
+	assert_direct(IHO_DIRECT_GIVEN, 1);
+}
+
+static void test_direct_times_are_bounded(void **state)
+{
+	(void)state;
+	memset(counter, 0, sizeof(counter));
+	stat_after(100);
+	counter[IHO_DIRECT_IDLE_NS] = 600;
+	stat_after(1000);
+	assert_direct(IHO_DIRECT_IDLE_NS, 600);
+	counter[IHO_DIRECT_IDLE_NS] += 1300; /* of an account that was late: 1900 in 2000 */
+	stat_after(1000);
+	assert_direct(IHO_DIRECT_IDLE_NS, 1900);
+	counter[IHO_DIRECT_IDLE_NS] += 5000;
+	stat_after(1000);
+	assert_direct(IHO_DIRECT_IDLE_NS, 3000);
+	assert_int_equal(v->direct.refused, 0);
+}
+
+static void test_direct_clock_goes_back(void **state)
+{
+	(void)state;
+	memset(counter, 0, sizeof(counter));
+	stat_after(1000);
+	add(1, 1, 0, 0);
+	t -= 10;
+	stat_after(0);
+	assert_int_equal(v->clock_back, 1);
+	assert_direct(IHO_DIRECT_FIRED, 0);
+	stat_after(1000);
+	assert_direct(IHO_DIRECT_FIRED, 1);
+}
+
+/* with, without: of the interrupts so far */
+static void assert_delivered(uint64_t without, uint64_t with)
+{
+	assert_int_equal(v->direct.without_exit, without);
+	assert_int_equal(v->direct.with_exit, with);
+}
+
+static void test_direct_deliveries(void **state)
+{
+	(void)state;
+	memset(counter, 0, sizeof(counter));
+	stat_after(1000);
+	/* in the guest from beginning to end */
+	add(200, 200, 0, 0);
+	stat_after(1000000);
+	assert_delivered(200, 0);
+	/* deadlines with an exit: the guest counts only that they fired */
+	add(0, 100, 0, 0);
+	stat_after(1000000);
+	assert_delivered(200, 100);
+	/* each is left to KVM, as the vCPU halts */
+	add(50, 50, 50, 0);
+	stat_after(1000000);
+	assert_delivered(200, 150);
+	/* left to KVM and taken back, each time */
+	add(50, 50, 50, 50);
+	stat_after(1000000);
+	assert_delivered(250, 150);
+	/* written before a trace and fired after it */
+	add(1, 0, 0, 0);
+	stat_after(1000000);
+	assert_delivered(250, 150);
+	add(0, 1, 0, 0);
+	stat_after(1000000);
+	assert_delivered(251, 150);
+	/* one can be pending, not those that were written over */
+	add(70, 0, 0, 0);
+	stat_after(1000000);
+	add(0, 70, 0, 0);
+	stat_after(1000000);
+	assert_delivered(252, 219);
+	/* traced when it has written a deadline and halts, again and again: KVM gets each */
+	add(1, 0, 0, 0);
+	stat_after(1000000);
+	add(50, 50, 50, 0);
+	stat_after(1000000);
+	add(50, 50, 50, 0);
+	stat_after(1000000);
+	assert_delivered(252, 319);
+	add(0, 1, 1, 0);
+	stat_after(1000000);
+	assert_delivered(252, 320);
+	/* found outside the guest: neither; the guest counts it a trace later */
+	add(10, 9, 0, 0);
+	counter[IHO_DIRECT_RECOVERED] += 1;
+	stat_after(1000000);
+	assert_delivered(261, 320);
+	add(0, 1, 0, 0);
+	stat_after(1000000);
+	assert_delivered(261, 320);
+}
+
+/* Random counters, random times: the invariants. */
+static void test_direct_random(void **state)
+{
+	struct iho_direct was;
+
+	(void)state;
+	memset(counter, 0, sizeof(counter));
+	srandom(7);
+	for (int i = 0; i < 100000; i++) {
+		int k = (int)(random() % IHO_DIRECT_MAX);
+
+		was = v->direct;
+		counter[k] = random() % 3 ? counter[k] + (uint64_t)(random() % 50)
+					  : (uint64_t)random() << (random() % 40);
+		stat_after((uint64_t)(random() % 20000));
+		for (int c = 0; c < IHO_DIRECT_MAX; c++) {
+			uint64_t most = (v->direct.at_ns - was.at_ns) / IHO_DIRECT_LEAST_NS;
+
+			assert_true(v->direct.total[c] >= was.total[c]);
+			if (c < IHO_DIRECT_IDLE_NS && was.first_ns)
+				assert_true(v->direct.total[c] - was.total[c] <= most);
+			else
+				assert_true(v->direct.total[c] <= t - v->direct.first_ns);
+		}
+		assert_true(v->direct.without_exit >= was.without_exit);
+		assert_true(v->direct.with_exit >= was.with_exit);
+		assert_true(v->direct.without_exit + v->direct.with_exit <=
+			    v->direct.total[IHO_DIRECT_FIRED]);
+		assert_true(v->direct.without_exit <= v->direct.total[IHO_DIRECT_DEADLINES] +
+							      v->direct.total[IHO_DIRECT_TAKEN]);
+		assert_true(v->direct.armed <= 1 && v->direct.left <= 1 && v->direct.posted <= 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -2481,6 +2733,13 @@ int main(void)
 		TEST(test_drill_after_a_scan),
 		TEST(test_cpuid_leaf),
 		TEST(test_guessed_state),
+		TEST(test_direct_counts),
+		TEST(test_direct_counters_start_again),
+		TEST(test_direct_hostile_counters),
+		TEST(test_direct_times_are_bounded),
+		TEST(test_direct_clock_goes_back),
+		TEST(test_direct_deliveries),
+		TEST(test_direct_random),
 		TEST(test_random_lawful_life),
 		TEST(test_random_chaos),
 	};

@@ -752,6 +752,133 @@ static void test_mperf(void **state)
 	assert_int_equal(n_opened, 2);
 }
 
+/* The guest's account is traced now: it idled so long, up to that moment by its clock. */
+static void account(struct iho_snap_vcpu *v, uint64_t idle_ns, uint64_t updated_ns)
+{
+	struct iho_direct *d = &v->slot->direct;
+
+	d->at_ns = v->now_ns;
+	d->first_ns = d->first_ns ? d->first_ns : d->at_ns;
+	d->total[IHO_DIRECT_IDLE_NS] += idle_ns;
+	d->updated_ns = updated_ns;
+	for (int i = 0; i < IHO_ST_MAX; i++)
+		d->time_ns[i] = v->time_ns[i];
+}
+
+static void test_guest_account(void **state)
+{
+	struct iho_snap_vcpu *v;
+	const struct iho_utilisation *u;
+
+	(void)state;
+	v = vcpu(0);
+	v->slot->entry_seen = 1;
+	books(0, 0, 0);
+	later(SEC);
+	account(v, 0, 100 * SEC);
+	u = look();
+	assert_int_equal(u->signals, 0);
+	/* halts in guest mode: of a second of guest time it says that it idled 0.7 */
+	later(SEC);
+	spend(0, IHO_ST_GUEST, SEC);
+	account(v, 700 * MSEC, 101 * SEC);
+	u = look();
+	assert_int_equal(u->signals, BIT(IHO_BUSY_GUEST));
+	assert_int_equal(u->busy_ns[IHO_BUSY_GUEST], 300 * MSEC);
+	assert_int_equal(u->of_ns[IHO_BUSY_GUEST], SEC);
+	/* halts with exits: its idle time is the bill's, which has it as no work already */
+	later(SEC);
+	spend(0, IHO_ST_GUEST, 400 * MSEC);
+	spend(0, IHO_ST_KVM, 50 * MSEC);
+	spend(0, IHO_ST_HALTED, 450 * MSEC);
+	spend(0, IHO_ST_HALT_POLL, 100 * MSEC);
+	account(v, 600 * MSEC, 102 * SEC);
+	u = look();
+	assert_int_equal(u->busy_ns[IHO_BUSY_GUEST], 300 * MSEC + 400 * MSEC);
+	/* it says more than there is of guest time: KVM's and the VMM's stay */
+	later(SEC);
+	spend(0, IHO_ST_GUEST, 800 * MSEC);
+	spend(0, IHO_ST_KVM, 150 * MSEC);
+	spend(0, IHO_ST_QEMU, 50 * MSEC);
+	account(v, 5 * SEC, 103 * SEC);
+	u = look();
+	assert_int_equal(u->busy_ns[IHO_BUSY_GUEST], 700 * MSEC + 200 * MSEC);
+	assert_int_equal(u->of_ns[IHO_BUSY_GUEST], 3 * SEC);
+	/* a clock that hardly moves makes much of little, within the same bounds */
+	later(SEC);
+	spend(0, IHO_ST_GUEST, SEC);
+	account(v, MSEC, 103 * SEC + 1);
+	u = look();
+	assert_int_equal(u->busy_ns[IHO_BUSY_GUEST], 900 * MSEC);
+	assert_int_equal(u->of_ns[IHO_BUSY_GUEST], 4 * SEC);
+}
+
+/* Windows end with the guest's own account, not with ours. */
+static void test_guest_account_is_late(void **state)
+{
+	struct iho_snap_vcpu *v;
+	const struct iho_utilisation *u;
+
+	(void)state;
+	v = vcpu(0);
+	v->slot->entry_seen = 1;
+	books(0, 0, 0);
+	later(SEC);
+	account(v, 0, 100 * SEC);
+	look();
+	later(SEC);
+	spend(0, IHO_ST_GUEST, SEC);
+	account(v, 0, 100 * SEC); /* an exit, but no interrupt of its timer since */
+	u = look();
+	assert_int_equal(u->signals, 0);
+	assert_int_equal(u->of_ns[IHO_BUSY_GUEST], 0);
+	later(SEC);
+	spend(0, IHO_ST_GUEST, SEC);
+	account(v, 1500 * MSEC, 102 * SEC);
+	u = look();
+	assert_int_equal(u->busy_ns[IHO_BUSY_GUEST], 500 * MSEC);
+	assert_int_equal(u->of_ns[IHO_BUSY_GUEST], 2 * SEC);
+	/* its clock began again, with a new kernel: no window, and the next is good */
+	later(SEC);
+	spend(0, IHO_ST_GUEST, SEC);
+	account(v, 0, SEC);
+	u = look();
+	assert_int_equal(u->of_ns[IHO_BUSY_GUEST], 2 * SEC);
+	later(SEC);
+	spend(0, IHO_ST_GUEST, SEC);
+	account(v, SEC, 2 * SEC);
+	u = look();
+	assert_int_equal(u->busy_ns[IHO_BUSY_GUEST], 500 * MSEC);
+	assert_int_equal(u->of_ns[IHO_BUSY_GUEST], 3 * SEC);
+	assert_int_equal(u->signals, BIT(IHO_BUSY_GUEST));
+	/* nothing traced for long: what it said then says nothing about now */
+	later(61 * SEC);
+	u = look();
+	assert_int_equal(u->signals, 0);
+	/* and nobody else's account, where the slot was given away */
+	v->slot->start_ns++;
+	v->slot->core.first_ns++;
+	later(SEC);
+	u = look();
+	assert_int_equal(u->of_ns[IHO_BUSY_GUEST], 0);
+}
+
+static void test_guest_keeps_no_account(void **state)
+{
+	struct iho_snap_vcpu *v;
+
+	(void)state;
+	v = vcpu(0);
+	v->slot->entry_seen = 1;
+	books(0, 0, 0);
+	for (int i = 0; i < 3; i++) {
+		later(SEC);
+		spend(0, IHO_ST_GUEST, SEC);
+		account(v, 0, 0);
+		assert_int_equal(look()->signals, 0);
+	}
+}
+
 static void test_probe(void **state)
 {
 	(void)state;
@@ -1046,6 +1173,9 @@ int main(void)
 		TEST(test_silent_bill),
 		TEST(test_ref_cycles_alone),
 		TEST(test_mperf),
+		TEST(test_guest_account),
+		TEST(test_guest_account_is_late),
+		TEST(test_guest_keeps_no_account),
 		TEST(test_probe),
 		TEST(test_bad_msr_files),
 		TEST(test_transient_errors),

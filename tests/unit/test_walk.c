@@ -398,6 +398,30 @@ static void test_pages_loop(void **state)
 	leads_nowhere(UINT64_MAX, 0);
 }
 
+/* A page table of a process that has ended, whose page has other things in it now. */
+static void test_pages_of_the_past(void **state)
+{
+	struct vmi_guest past = *guest;
+	uint64_t pgd = new_pgd(fake), *last = (uint64_t *)fake_phys(fake, pgd) + 511;
+
+	map(fake, pgd, 0xffffffff81000000, 4, 1, 0x600000 | 0x83);
+	map(fake, pgd, 0xffffffff81200000, 4, 0, 0x123000 | 3);
+	map(fake, pgd, 0xffff888000000000, 4, 2, 0x40000000 | 0x83);
+	past.pgd = pgd;
+	past.pgd_last = *last;
+	*last = 0;
+	leads_nowhere(pgd, 0xffffffff81000000);
+	walk.guest = &past;
+	leads_to(pgd, 0xffffffff81000000, 0x600000, 2 << 20, VMI_PAGE_WRITE);
+	leads_to(pgd, 0xffffffff81200008, 0x123008, PAGE - 8, VMI_PAGE_WRITE);
+	/* The rest of it, and other tables, are as they are. */
+	((uint64_t *)fake_phys(fake, pgd))[0xffff888000000000 >> 39 & 511] = 0;
+	leads_nowhere(pgd, 0xffff888000000000);
+	leads_nowhere(new_pgd(fake), 0xffffffff81000000);
+	/* Other levels' last entries too. */
+	leads_nowhere(pgd, 0xffffffffffffe000);
+}
+
 /* ---------------------------------------------------------------------------------------- lists */
 
 static uint64_t make_list(unsigned int n, uint64_t *nodes)
@@ -894,6 +918,7 @@ int main(void)
 		TEST(test_pages_none),
 		TEST(test_pages_canonical),
 		TEST(test_pages_loop),
+		TEST(test_pages_of_the_past),
 		TEST(test_list),
 		TEST(test_list_cycles),
 		TEST(test_list_faults),

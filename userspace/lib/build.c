@@ -425,6 +425,52 @@ static void sum_cpu_times(struct iho_vm_report *vm)
 	}
 }
 
+/* ---- direct mode ---- */
+
+static void direct_totals(uint64_t v[IHO_DIRECT_ALL], const struct iho_direct *d)
+{
+	for (int i = 0; i < IHO_DIRECT_MAX; i++)
+		v[i] = d->total[i];
+	v[IHO_DIRECT_WITHOUT_EXIT] = d->without_exit;
+	v[IHO_DIRECT_WITH_EXIT] = d->with_exit;
+	v[IHO_DIRECT_SAVED] = d->total[IHO_DIRECT_DEADLINES] + d->without_exit;
+}
+
+static void fill_direct(struct iho_direct_report *r, const struct iho_snap_vcpu *now,
+			const struct iho_snap_vcpu *prev)
+{
+	const struct iho_direct *d = &now->slot->direct;
+	uint64_t before[IHO_DIRECT_ALL] = {};
+	bool live = now->slot->life == IHO_LIVE;
+
+	direct_totals(r->total, d);
+	if (prev)
+		direct_totals(before, &prev->slot->direct);
+	for (int i = 0; i < IHO_DIRECT_ALL; i++)
+		r->delta[i] = grown(r->total[i], before[i]);
+	r->refused = d->refused;
+	r->traced = d->first_ns;
+	r->known = live && d->first_ns;
+	r->on = r->known && (d->modes & IHO_DIRECT_TIMER);
+	r->missing = r->known ? d->missing : 0;
+	r->age_s = r->known ? grown(now->now_ns, d->at_ns) / 1e9 : -1;
+}
+
+static void add_direct(struct iho_direct_report *sum, const struct iho_direct_report *r)
+{
+	for (int i = 0; i < IHO_DIRECT_ALL; i++) {
+		sum->total[i] += r->total[i];
+		sum->delta[i] += r->delta[i];
+	}
+	sum->refused += r->refused;
+	sum->traced |= r->traced;
+	sum->known += r->known;
+	sum->on += r->on;
+	sum->missing |= r->missing;
+	if (r->age_s > sum->age_s)
+		sum->age_s = r->age_s;
+}
+
 /* ---- vCPUs ---- */
 
 static int build_vcpu(struct iho_vcpu *v, struct iho_arena *a, const struct iho_snap_vcpu *now,
@@ -445,6 +491,7 @@ static int build_vcpu(struct iho_vcpu *v, struct iho_arena *a, const struct iho_
 	}
 	fill_bill(&v->bill, now, prev);
 	fill_cpu_times(&v->cpu_times, &v->bill, s, window);
+	fill_direct(&v->direct, now, prev);
 	for (int i = 0; i < IHO_EV_MAX; i++) {
 		v->events[i] = s->events[i];
 		v->events_delta[i] = grown(s->events[i], p ? p->events[i] : 0);
@@ -736,10 +783,12 @@ static int finish_vm(struct vm_build *b, struct iho_arena *a, const struct iho_s
 	int r;
 
 	qsort(vm->vcpus, vm->n_vcpus, sizeof(*vm->vcpus), by_id_vcpu);
+	vm->direct.age_s = -1;
 	for (size_t i = 0; i < vm->n_vcpus; i++) {
 		const struct iho_vcpu *v = &vm->vcpus[i];
 
 		add_bill(&vm->bill, &v->bill);
+		add_direct(&vm->direct, &v->direct);
 		vm->exits += v->exits;
 		vm->exits_delta += v->exits_delta;
 		vm->user_exits += v->user_exits;

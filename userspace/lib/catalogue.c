@@ -38,6 +38,35 @@ static const char *const busies[IHO_BUSY_MAX] = {
 	[IHO_BUSY_BILL] = "bill",
 	[IHO_BUSY_REF_CYCLES] = "ref_cycles",
 	[IHO_BUSY_MPERF] = "mperf",
+	[IHO_BUSY_GUEST] = "guest",
+};
+
+static const char *const directs[IHO_DIRECT_ALL] = {
+	[IHO_DIRECT_ENGAGED] = "engaged",
+	[IHO_DIRECT_GIVEN] = "given",
+	[IHO_DIRECT_TAKEN] = "taken",
+	[IHO_DIRECT_RECOVERED] = "recovered",
+	[IHO_DIRECT_HOST_TIMER] = "host_timer",
+	[IHO_DIRECT_DEADLINES] = "deadlines",
+	[IHO_DIRECT_FIRED] = "fired",
+	[IHO_DIRECT_SPURIOUS] = "spurious",
+	[IHO_DIRECT_IDLE_NS] = "idle_ns",
+	[IHO_DIRECT_IRQ_NS] = "irq_ns",
+	[IHO_DIRECT_SOFTIRQ_NS] = "softirq_ns",
+	[IHO_DIRECT_WITHOUT_EXIT] = "without_exit",
+	[IHO_DIRECT_WITH_EXIT] = "with_exit",
+	[IHO_DIRECT_SAVED] = "saved",
+};
+
+/* By the number of the bit of IHO_DIRECT_MISSING_*. */
+static const struct {
+	const char *key, *text;
+} missings[] = {
+	{ "page", "the guest takes no part" },
+	{ "apic", "its APIC is not in TSC-deadline mode, or APICv is inhibited" },
+	{ "tsc_ratio", "its TSC has a rate of its own" },
+	{ "nested", "it runs a guest of its own" },
+	{ "pinned", "its thread is not pinned to one CPU, not CPU 0" },
 };
 
 static const struct {
@@ -94,6 +123,21 @@ const char *iho_cpu_key(enum iho_cpu_mode m)
 const char *iho_cpu_label(enum iho_cpu_mode m)
 {
 	return m < IHO_CPU_MAX ? cpus[m].label : "?";
+}
+
+const char *iho_direct_key(unsigned int counter)
+{
+	return counter < IHO_DIRECT_ALL ? directs[counter] : "?";
+}
+
+const char *iho_direct_missing_key(unsigned int bit)
+{
+	return bit < sizeof(missings) / sizeof(missings[0]) ? missings[bit].key : NULL;
+}
+
+const char *iho_direct_missing_text(unsigned int bit)
+{
+	return bit < sizeof(missings) / sizeof(missings[0]) ? missings[bit].text : NULL;
 }
 
 const char *iho_busy_key(enum iho_busy_signal s)

@@ -160,6 +160,13 @@ void iho_slot_merge(struct iho_slot *into, const struct iho_slot *from)
 	into->task_evicted_times += from->task_evicted_times;
 	into->irq_overflow += from->irq_overflow;
 	into->missed_switches += from->missed_switches;
+	for (int i = 0; i < IHO_DIRECT_MAX; i++)
+		into->direct.total[i] += from->direct.total[i];
+	into->direct.without_exit += from->direct.without_exit;
+	into->direct.with_exit += from->direct.with_exit;
+	into->direct.refused += from->direct.refused;
+	if (!into->direct.first_ns)
+		into->direct.first_ns = from->direct.first_ns;
 	for (int i = 0; i < IHO_DRILL_MAX; i++)
 		into->drill_overflow[i] += from->drill_overflow[i];
 	for (int i = 0; i < IHO_EV_MAX; i++)

@@ -140,6 +140,13 @@ void iho_emit_cpu_seconds(struct iho_metrics_emit *e);
 void iho_emit_busy(struct iho_metrics_emit *e);
 void iho_emit_disagreement(struct iho_metrics_emit *e);
 
+/* metrics_direct.c */
+void iho_emit_direct(struct iho_metrics_emit *e);
+void iho_emit_direct_missing(struct iho_metrics_emit *e);
+void iho_emit_direct_interrupts(struct iho_metrics_emit *e);
+void iho_emit_direct_counter(struct iho_metrics_emit *e);
+void iho_emit_direct_refused(struct iho_metrics_emit *e);
+
 /* metrics_migration.c; of ..._number(), `of` is a double of struct iho_migration_numbers. */
 void iho_emit_migration_active(struct iho_metrics_emit *e);
 void iho_emit_migration_phase(struct iho_metrics_emit *e);

@@ -104,7 +104,13 @@ enum iho_cpu_mode {
 };
 
 /* Where the true busy share of a vCPU comes from, the best first; see utilisation.h. */
-enum iho_busy_signal { IHO_BUSY_BILL, IHO_BUSY_REF_CYCLES, IHO_BUSY_MPERF, IHO_BUSY_MAX };
+enum iho_busy_signal {
+	IHO_BUSY_BILL,
+	IHO_BUSY_REF_CYCLES,
+	IHO_BUSY_MPERF,
+	IHO_BUSY_GUEST, /* what the guest says of itself; nobody has checked it */
+	IHO_BUSY_MAX,
+};
 
 /* Does the host see an idle guest as idle? */
 enum iho_idle_seen {
@@ -132,8 +138,36 @@ struct iho_cpu_times {
 	uint64_t delta_ns[IHO_CPU_MAX];
 	uint64_t window_ns; /* of a VM: summed over its vCPUs */
 	struct iho_busy busy[IHO_BUSY_MAX];
-	bool disagree; /* two valid signals are more than 10 percentage points apart */
+	bool disagree; /* two valid signals of the host are more than 10 percentage points apart */
 	enum iho_idle_seen idle_seen; /* of a VM: the worst of its vCPUs */
+};
+
+/*
+ * Direct mode of the patched KVM, of a vCPU or summed over a VM's. What the counters are, and from
+ * which on they are as the guest says, is in bpf/iho.h; here with what follows from them:
+ *  - without_exit: interrupts of the timer that came without an exit. A vCPU has one deadline at a
+ *    time: it is what was counted as fired, no more than the deadlines written without an exit,
+ *    less those that KVM took over or recovered (iho_direct_deliver() of bpf/state.h);
+ *  - with_exit: the others, but those recovered; these needed no exit of their own;
+ *  - saved: exits that there would have been: of each deadline that was written without one, the
+ *    exit for WRMSR; of each interrupt without one, that for the timer. HLTs without an exit are
+ *    not in it: nothing counts them. An estimate, as good as the guest's counters are.
+ */
+enum iho_direct_derived {
+	IHO_DIRECT_WITHOUT_EXIT = IHO_DIRECT_MAX,
+	IHO_DIRECT_WITH_EXIT,
+	IHO_DIRECT_SAVED,
+	IHO_DIRECT_ALL,
+};
+
+struct iho_direct_report {
+	bool traced; /* there are counters, be it of vCPUs that ended */
+	unsigned int known; /* vCPUs whose counters KVM has traced, of those that live */
+	unsigned int on; /* ... that write deadlines without exits now */
+	uint32_t missing; /* IHO_DIRECT_MISSING_*, of any of them */
+	uint64_t total[IHO_DIRECT_ALL], delta[IHO_DIRECT_ALL];
+	uint64_t refused; /* times that a counter was not believed */
+	double age_s; /* since a vCPU's counters were traced; of a VM the oldest; < 0: never */
 };
 
 #define IHO_ROWS(type)                                                                             \
@@ -152,6 +186,7 @@ struct iho_vcpu {
 	bool archived; /* ... long ago, while its VM lives: here for the sums, not to be shown */
 	struct iho_bill_ns bill;
 	struct iho_cpu_times cpu_times;
+	struct iho_direct_report direct;
 	enum iho_bill state; /* what it is doing now */
 	uint64_t exits, exits_delta; /* all reasons */
 	uint64_t user_exits, user_exits_delta;
@@ -194,6 +229,7 @@ struct iho_vm_report {
 	size_t n_vcpus;
 	struct iho_bill_ns bill; /* sums over the vCPUs */
 	struct iho_cpu_times cpu_times; /* known: for all vCPUs that live */
+	struct iho_direct_report direct;
 	uint64_t exits, exits_delta, user_exits, user_exits_delta;
 	IHO_ROWS(iho_exit_row) exit_rows;
 	IHO_ROWS(iho_user_row) user_rows;
@@ -247,12 +283,19 @@ struct iho_report {
 const char *iho_bill_key(enum iho_bill b);
 const char *iho_bill_label(enum iho_bill b);
 
-/* "host_user", ...; "bill", "ref_cycles", "mperf"; one sentence about idle_seen. */
+/* "host_user", ...; "bill", "ref_cycles", "mperf", "guest"; one sentence about idle_seen. */
 const char *iho_cpu_key(enum iho_cpu_mode m);
 const char *iho_cpu_label(enum iho_cpu_mode m);
 const char *iho_busy_key(enum iho_busy_signal s);
 const char *iho_idle_key(enum iho_idle_seen s);
 const char *iho_idle_text(enum iho_idle_seen s);
+
+/* "given", ..., "idle_ns", "without_exit", ..., by enum iho_direct_counter and ..._derived. */
+const char *iho_direct_key(unsigned int counter);
+
+/* One of IHO_DIRECT_MISSING_*, by its number: "page", ..., and in words; NULL: there is none. */
+const char *iho_direct_missing_key(unsigned int bit);
+const char *iho_direct_missing_text(unsigned int bit);
 
 /* The busy share, 0 to 1, of the last window; < 0: not known. */
 double iho_busy_share(const struct iho_busy *b);

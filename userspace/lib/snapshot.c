@@ -68,6 +68,7 @@ static bool copy_core(struct iho_slot *dst, const struct iho_slot *src, unsigned
 		uint64_t seq = load((const uint64_t *)&src->seq);
 
 		dst->core = src->core;
+		dst->direct = src->direct;
 		dst->wake_ns = src->wake_ns;
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if (!(seq & 1) && load((const uint64_t *)&src->seq) == seq)

@@ -40,6 +40,13 @@ struct counters {
 	uint64_t value[COUNTERS], enabled, running;
 };
 
+/* Of the guest's own account, where the last window ended. */
+struct account {
+	uint64_t at_ns; /* 0: none yet */
+	uint64_t updated_ns, idle_ns;
+	uint64_t time_ns[IHO_ST_MAX];
+};
+
 struct watch {
 	struct iho_utilisation out;
 	uint64_t first_ns; /* of the slot's owner, with its start */
@@ -49,6 +56,7 @@ struct watch {
 	uint64_t user_due; /* what the books have and cpu_ns[] has not, yet */
 	double user_share; /* of the guest's time; < 0: not known */
 	struct counters c;
+	struct account guest;
 };
 
 struct iho_utilisation_set {
@@ -315,7 +323,7 @@ static void close_counters(struct iho_utilisation_set *u, struct watch *w)
 	if (w->c.open)
 		u->n_open--;
 	w->c.open = false;
-	w->out.signals = 0;
+	w->out.signals &= 1u << IHO_BUSY_GUEST;
 	w->out.disagree = false;
 }
 
@@ -446,7 +454,7 @@ static bool disagree(const struct watch *w, const struct iho_utilisation *before
 
 	if (iho_idle_seen(v->slot) >= IHO_IDLE_SEEN_YES)
 		low = high = (double)least(by_bill, wall_ns) / wall_ns;
-	for (int i = 0; i < IHO_BUSY_MAX; i++) {
+	for (int i = IHO_BUSY_REF_CYCLES; i <= IHO_BUSY_MPERF; i++) {
 		if (!(w->out.signals >> i & 1))
 			continue;
 		share = (double)(w->out.busy_ns[i] - before->busy_ns[i]) / wall_ns;
@@ -490,7 +498,7 @@ static void use_counters(struct iho_utilisation_set *u, struct watch *w,
 	}
 	/* after a suspend the TSC may have begun again */
 	valid = c->ns && tsc > c->tsc && ns > c->ns && wall_ns;
-	w->out.signals = 0;
+	w->out.signals &= 1u << IHO_BUSY_GUEST;
 	if (valid) {
 		rate = (double)(tsc - c->tsc) / (ns - c->ns);
 		if (c->fd[REF] >= 0)
@@ -506,6 +514,51 @@ static void use_counters(struct iho_utilisation_set *u, struct watch *w,
 	c->tsc = tsc;
 	c->ns = ns;
 	keep_reading(c, v, &guest, core.value[0]);
+}
+
+/* ---- the guest's own account ---- */
+
+/*
+ * The guest's account is as old as its last interrupt of the timer; of what it idled between two of
+ * them the host's window, which begins and ends a little later, has its share.
+ */
+static uint64_t idle_in_guest(const struct account *a, const struct iho_direct *d)
+{
+	uint64_t asleep = grown(d->time_ns[IHO_ST_HALTED], a->time_ns[IHO_ST_HALTED]) +
+			  grown(d->time_ns[IHO_ST_HALT_POLL], a->time_ns[IHO_ST_HALT_POLL]);
+	uint64_t guest = grown(d->time_ns[IHO_ST_GUEST], a->time_ns[IHO_ST_GUEST]);
+	double idle = (double)grown(d->total[IHO_DIRECT_IDLE_NS], a->idle_ns) *
+		      (double)(d->at_ns - a->at_ns) / (double)(d->updated_ns - a->updated_ns);
+
+	if (idle <= asleep)
+		return 0;
+	return idle - asleep < guest ? (uint64_t)(idle - asleep) : guest;
+}
+
+static void use_account(struct watch *w, const struct iho_snap_vcpu *v)
+{
+	const struct iho_direct *d = &v->slot->direct;
+	struct account *a = &w->guest;
+	uint64_t time_ns[IHO_ST_MAX], busy;
+
+	memcpy(time_ns, d->time_ns, sizeof(time_ns));
+	if (grown(v->now_ns, d->at_ns) > IHO_GUEST_STALE_NS)
+		w->out.signals &= ~(1u << IHO_BUSY_GUEST);
+	if (!d->at_ns || !d->updated_ns || !v->slot->entry_seen)
+		return;
+	if (a->at_ns && d->updated_ns > a->updated_ns) {
+		if (d->at_ns < a->at_ns + IHO_BOOKS_NS / 2)
+			return;
+		busy = grown(iho_bill_busy_ns(time_ns), iho_bill_busy_ns(a->time_ns));
+		busy = grown(busy, idle_in_guest(a, d));
+		add_signal(&w->out, IHO_BUSY_GUEST, busy, d->at_ns - a->at_ns);
+	} else if (a->at_ns && d->updated_ns == a->updated_ns) {
+		return;
+	}
+	a->at_ns = d->at_ns;
+	a->updated_ns = d->updated_ns;
+	a->idle_ns = d->total[IHO_DIRECT_IDLE_NS];
+	memcpy(a->time_ns, time_ns, sizeof(a->time_ns));
 }
 
 /* ---- the set ---- */
@@ -588,6 +641,10 @@ static void look(struct iho_utilisation_set *u, struct watch *w, const struct ih
 		close_counters(u, w);
 	else if (w->c.open)
 		use_counters(u, w, v);
+	if (live)
+		use_account(w, v);
+	else
+		w->out.signals = 0;
 	memcpy(w->time_ns, v->time_ns, sizeof(w->time_ns));
 	w->out.at_ns = v->now_ns;
 	w->out.wall_ns = grown(v->now_ns, w->first_ns);

@@ -10,12 +10,18 @@
  * VMM's time into user and system, nor the guest's: the former is asked of the kernel's own books
  * (/proc/PID/task/TID/stat, sampled at the clock tick), the latter of the PMU.
  *
- * For the second there are up to three signals, each valid only where it can know:
+ * For the second there are up to four signals, each valid only where it can know:
  *  - bill: guest, KVM and VMM on the CPU, without halt polling. Valid where an idle guest exits.
  *  - ref_cycles: unhalted reference cycles in guest mode (perf, exclude_host), and KVM and VMM from
  *    the bill. Needs a PMU that counts guests apart.
  *  - mperf: unhalted cycles of the core while the vCPU's thread had it (perf's msr PMU), less halt
  *    polling.
+ *  - guest: the bill's, less the time that the guest says it idled in guest mode: what it says of
+ *    its idle time (direct mode of the patched KVM, guest-module/), less the time that the bill has
+ *    as halted or polling, and no more than it has as the guest's. Whatever a guest says, the
+ *    result lies between none and all of its guest time; within that it can lie, so it comes last
+ *    and is not compared with the others. Its window is from one of the guest's own accounts to
+ *    another, so one that makes no exit for long is told of later.
  * MPERF and reference cycles count at the rate of the TSC while the core is not halted (SDM volume
  * 3, "Hardware Coordination Feedback" and CPU_CLK_UNHALTED.REF_TSC), so cycles divided by that
  * rate are time.
@@ -41,6 +47,7 @@
 #define IHO_COUNTERS_NS	   4900000000ULL
 #define IHO_BOOKS_MOST	   64 /* threads whose books are read in one round */
 #define IHO_COUNTERS_MOST  256 /* vCPUs with counters; fewer where RLIMIT_NOFILE is low */
+#define IHO_GUEST_STALE_NS 60000000000ULL /* how long what a guest said of itself is good for */
 #define IHO_DISAGREE_SHARE 0.10 /* signals that are further apart contradict each other */
 
 /* What is known of one vCPU. Totals begin when its slot was taken; all times are nanoseconds. */
@@ -50,7 +57,7 @@ struct iho_utilisation {
 	uint64_t wall_ns; /* up to that look */
 	uint64_t cpu_ns[IHO_CPU_MAX];
 	uint32_t cpu_known; /* bit mask: the modes that this host can tell */
-	uint32_t signals; /* bit mask: counters that were valid in their last window */
+	uint32_t signals; /* bit mask: what was valid in its last window */
 	uint64_t busy_ns[IHO_BUSY_MAX]; /* not IHO_BUSY_BILL: that is the bill */
 	uint64_t of_ns[IHO_BUSY_MAX]; /* the time that it is a part of */
 	bool disagree; /* in the last window, see IHO_DISAGREE_SHARE */

@@ -134,6 +134,37 @@ static json_t *utilisation_json(const struct iho_cpu_times *t)
 	return o;
 }
 
+static json_t *counts_json(const uint64_t v[IHO_DIRECT_ALL])
+{
+	json_t *o = json_object();
+
+	for (unsigned int i = 0; i < IHO_DIRECT_ALL; i++)
+		put(o, iho_direct_key(i), v[i]);
+	return o;
+}
+
+/* null: KVM has traced no counters of it. */
+static json_t *direct_json(const struct iho_direct_report *d)
+{
+	json_t *o, *missing;
+
+	if (!d->traced)
+		return json_null();
+	o = json_object();
+	missing = json_array();
+	put(o, "vcpus_known", d->known);
+	put(o, "vcpus_on", d->on);
+	for (unsigned int i = 0; iho_direct_missing_key(i); i++)
+		if (d->missing >> i & 1)
+			json_array_append_new(missing, iho_text_json(iho_direct_missing_key(i)));
+	json_object_set_new(o, "missing", missing);
+	json_object_set_new(o, "age_s", d->age_s < 0 ? json_null() : json_real(d->age_s));
+	json_object_set_new(o, "counts", counts_json(d->total));
+	json_object_set_new(o, "counts_delta", counts_json(d->delta));
+	put(o, "refused", d->refused);
+	return o;
+}
+
 static json_t *exits_json(const struct iho_exit_row *v, size_t n)
 {
 	static const char *const isa[] = { "none", "vmx", "svm" };
@@ -272,6 +303,7 @@ static json_t *vcpu_json(const struct iho_vcpu *v)
 	put_text(o, "state", iho_bill_key(v->state));
 	put_bill(o, &v->bill);
 	json_object_set_new(o, "utilisation", utilisation_json(&v->cpu_times));
+	json_object_set_new(o, "direct", direct_json(&v->direct));
 	put(o, "exits_total", v->exits);
 	put(o, "exits_delta", v->exits_delta);
 	json_object_set_new(o, "exits", exits_json(v->exit_rows.v, v->exit_rows.n));
@@ -337,6 +369,7 @@ static json_t *vm_json(const struct iho_vm_report *vm)
 	json_object_set_new(o, "gone", json_boolean(vm->gone));
 	put_bill(o, &vm->bill);
 	json_object_set_new(o, "utilisation", utilisation_json(&vm->cpu_times));
+	json_object_set_new(o, "direct", direct_json(&vm->direct));
 	put(o, "exits_total", vm->exits);
 	put(o, "exits_delta", vm->exits_delta);
 	put(o, "userspace_exits_total", vm->user_exits);

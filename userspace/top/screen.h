@@ -58,6 +58,7 @@ enum row_type {
 	ROW_ACCEPT, /* a = kind, b = apicid << 8 | vector */
 	ROW_INTERLOPER, /* a = kind, b = id */
 	ROW_APICV, /* a = line */
+	ROW_DIRECT, /* a = line; of a VM or, with a tid, of a vCPU */
 	ROW_BILL, /* a = enum iho_bill */
 	ROW_UTILISATION, /* a = line */
 	ROW_SETTING, /* a = which */

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Interrupts: is APICv on, and if not why; what was injected, sent and accepted. */
+/*
+ * Interrupts: is APICv on, and if not why; what direct mode does without exits; what was injected,
+ * sent and accepted.
+ */
 #include "screen.h"
 
 #include <inttypes.h>
@@ -54,6 +57,112 @@ static void add_apicv(struct list *l, const struct iho_vm_report *vm)
 	apicv_row(l, vm, 1, ST_DIM, text);
 }
 
+/* ---- direct mode ---- */
+
+static void direct_row(struct list *l, struct ident id, uint32_t line, int style, const char *text)
+{
+	struct item *it;
+
+	list_text(l, ITEM_ROW, style, "%s", text);
+	it = &l->v[l->n - 1];
+	it->id = id;
+	it->id.type = ROW_DIRECT;
+	it->id.a = line;
+}
+
+static void busy_text(const struct iho_cpu_times *t, char *buf, size_t len)
+{
+	enum iho_busy_signal best = iho_busy_best(t);
+
+	if (best < IHO_BUSY_MAX)
+		snprintf(buf, len, "busy %.1f %% (%s)", 100 * iho_busy_share(&t->busy[best]),
+			 iho_busy_key(best));
+	else
+		snprintf(buf, len, "busy: not known");
+}
+
+static void add_missing(struct list *l, struct ident id, uint32_t missing)
+{
+	char text[160];
+
+	for (unsigned int i = 0; iho_direct_missing_text(i); i++) {
+		if (!(missing >> i & 1))
+			continue;
+		snprintf(text, sizeof(text), "    missing: %s", iho_direct_missing_text(i));
+		direct_row(l, id, 2 + i, ST_WARN, text);
+	}
+}
+
+/* `mode`: which of them are in it. Below it the counts of the interval, as rates. */
+static void add_direct(const struct ui *ui, struct list *l, struct ident id, const char *mode,
+		       const struct iho_direct_report *d, const struct iho_cpu_times *t)
+{
+	const uint64_t *n = d->delta;
+	char busy[64], text[240];
+
+	busy_text(t, busy, sizeof(busy));
+	snprintf(text, sizeof(text), "  %s; %s", mode, busy);
+	direct_row(l, id, 0, ST_TEXT, text);
+	snprintf(text, sizeof(text),
+		 "    timer/s: %.1f without exit, %.1f with, %.1f recovered, %.1f early; "
+		 "saved %.1f",
+		 ui_rate(ui, n[IHO_DIRECT_WITHOUT_EXIT]), ui_rate(ui, n[IHO_DIRECT_WITH_EXIT]),
+		 ui_rate(ui, n[IHO_DIRECT_RECOVERED]), ui_rate(ui, n[IHO_DIRECT_SPURIOUS]),
+		 ui_rate(ui, n[IHO_DIRECT_SAVED]));
+	direct_row(l, id, 1, ST_TEXT, text);
+	add_missing(l, id, d->missing);
+	if (!d->refused)
+		return;
+	snprintf(text, sizeof(text), "    %" PRIu64 " times its counters were not believed",
+		 d->refused);
+	direct_row(l, id, 40, ST_WARN, text);
+}
+
+static void add_direct_vcpu(const struct ui *ui, struct list *l, const struct iho_vm_report *vm,
+			    const struct iho_vcpu *v)
+{
+	char mode[64];
+
+	if (!v->direct.known || v->archived)
+		return;
+	snprintf(mode, sizeof(mode), "vCPU %d: deadlines %s exits", v->id,
+		 v->direct.on ? "without" : "with");
+	add_direct(ui, l, ident_vcpu(vm, v), mode, &v->direct, &v->cpu_times);
+}
+
+static void add_direct_vm(const struct ui *ui, struct list *l, const struct iho_vm_report *vm)
+{
+	char mode[160];
+
+	if (!vm->direct.traced)
+		return;
+	snprintf(mode, sizeof(mode), "%s: deadlines without exits on %u of %u vCPUs", vm->name,
+		 vm->direct.on, vm->direct.known);
+	if (!ui->vcpu)
+		add_direct(ui, l, ident_vm(vm), mode, &vm->direct, &vm->cpu_times);
+	for (size_t i = 0; ui->vm && i < vm->n_vcpus; i++)
+		if (!ui->vcpu || ui->vcpu == &vm->vcpus[i])
+			add_direct_vcpu(ui, l, vm, &vm->vcpus[i]);
+}
+
+/* Only where there is any: a KVM without our patches has none. */
+static void direct_section(const struct ui *ui, struct list *l)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < ui->r->n_vms; i++) {
+		const struct iho_vm_report *vm = &ui->r->vms[i];
+
+		if ((ui->vm && ui->vm != vm) || !vm->direct.traced)
+			continue;
+		if (!any)
+			list_text(l, ITEM_SECTION, ST_SECTION,
+				  "Direct mode: by KVM's counters and, unchecked, the guest's");
+		any = true;
+		add_direct_vm(ui, l, vm);
+	}
+}
+
 static void accept_section(struct ui *ui, struct list *l, enum iho_drill_kind kind)
 {
 	size_t i, n, from;
@@ -98,6 +207,7 @@ static void build(struct ui *ui, struct list *l)
 		if (!ui->vm || ui->vm == &ui->r->vms[i])
 			add_apicv(l, &ui->r->vms[i]);
 	}
+	direct_section(ui, l);
 	n = l->n;
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
 		drill_section(ui, l, kinds[i]);

@@ -436,6 +436,7 @@ static void add_utilisation(struct ui *ui, struct list *l, const struct iho_cpu_
 	static const char *const about[IHO_BUSY_MAX] = {
 		[IHO_BUSY_REF_CYCLES] = "unhalted cycles of the guest",
 		[IHO_BUSY_MPERF] = "unhalted cycles of its core",
+		[IHO_BUSY_GUEST] = "by the guest's own account of its idle time",
 	};
 	char total[24];
 	double share;
@@ -448,7 +449,9 @@ static void add_utilisation(struct ui *ui, struct list *l, const struct iho_cpu_
 		add_line(ui, l, (unsigned int)i, iho_busy_key(i), share >= 0, share,
 			 i == IHO_BUSY_BILL ? iho_idle_text(t->idle_seen)
 			 : t->busy[i].known ? about[i]
-					    : "no such counter here, or none for this vCPU");
+			 : i == IHO_BUSY_GUEST
+				 ? "it keeps no account that KVM traces (direct mode)"
+				 : "no such counter here, or none for this vCPU");
 	}
 	list_text(l, ITEM_SECTION, ST_SECTION, "Whose code had the CPU: lately, and since attach");
 	for (i = 0; i < IHO_CPU_MAX; i++) {

@@ -532,8 +532,8 @@
 	const SIGNALS = [
 		'mperf',
 		'ref_cycles',
-		'guest',
 		'bill',
+		'guest',
 	]; /* the first that is known is shown */
 	function busyText(row) {
 		const signal = SIGNALS.find((s) => format.known(row.busy.get(s)));
