@@ -392,8 +392,10 @@ static void read_image(struct vmi_walk *w)
 		g->text = text;
 	if (end > text)
 		g->image_end = end;
-	if (pgd)
+	if (pgd) {
 		g->pgd = pgd - VMI_START_KERNEL_MAP + g->phys_base;
+		g->pgd_last = 0;
+	}
 	find_layout(w);
 	find_kaslr_offset(w);
 	find_build_id(w);
@@ -461,6 +463,7 @@ static int understand(struct vmi_walk *w, const struct vmi_image *im)
 
 	g->la57 = im->la57;
 	g->pgd = im->pgd;
+	g->pgd_last = im->last;
 	g->text = im->start;
 	g->image_end = im->end;
 	g->phys_base = im->phys_base;
@@ -624,6 +627,7 @@ int vmi_guest_open(struct vmi_guest **out, struct vmi_target *t, struct vmi_mem 
 	} else {
 		vmi_guest_close(o.best);
 		empty->la57 = false;
+		empty->pgd = empty->pgd_last = 0;
 		say_nothing_found(empty);
 		*out = empty;
 		empty = NULL;

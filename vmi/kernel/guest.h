@@ -39,6 +39,11 @@ struct vmi_guest {
 	/* Virtual memory of the kernel. */
 	bool la57;
 	uint64_t pgd; /* gpa of init_mm's page table (swapper_pg_dir) */
+	/*
+	 * While `pgd` is not init_mm's but one the kernel is looked for by: its last entry as it
+	 * was at first, since a process may end and its page be another's. 0 = as it is.
+	 */
+	uint64_t pgd_last;
 	uint64_t text; /* gva of _text; KASLR included */
 	uint64_t image_end; /* gva of _end */
 	uint64_t phys_base; /* gpa = gva - __START_KERNEL_map + phys_base, in the image */

@@ -47,29 +47,31 @@ bool vmi_vcpu_pages(const struct vmi_vcpu *c)
 	return !(c->known & VMI_REG_EFER) || c->efer & EFER_LMA;
 }
 
-/* What a walk remembers of page tables is only true for one paging mode. */
-static void set_mode(struct vmi_walk *w, bool la57)
+/* What a walk remembers of page tables is only true for one of them, in one paging mode. */
+static void translate_by(struct vmi_walk *w, const struct vmi_image *im)
 {
-	if (w->guest->la57 == la57)
+	struct vmi_guest *g = w->guest;
+
+	if (g->la57 == im->la57 && g->pgd == im->pgd && g->pgd_last == im->last)
 		return;
-	w->guest->la57 = la57;
+	g->la57 = im->la57;
+	g->pgd = im->pgd;
+	g->pgd_last = im->last;
 	memset(w->tlb, 0, sizeof(w->tlb));
 	memset(w->tlb_large, 0, sizeof(w->tlb_large));
 }
 
 /* The first part of the upper 2 GiB that is mapped in one piece; holes of up to IMAGE_MAX in it. */
-static bool mapped_image(struct vmi_walk *w, uint64_t pgd, bool la57, struct vmi_image *im)
+static bool mapped_image(struct vmi_walk *w, struct vmi_image *im)
 {
 	uint64_t gpa, left;
 
-	set_mode(w, la57);
-	im->pgd = pgd;
-	im->la57 = la57;
+	translate_by(w, im);
 	im->start = im->end = 0;
 	for (uint64_t at = VMI_START_KERNEL_MAP; at < IMAGE_LIMIT; at += PMD) {
 		if (im->start && at - im->start >= IMAGE_MAX)
 			break;
-		if (vmi_translate(w, pgd, at, &gpa, &left, NULL))
+		if (vmi_translate(w, im->pgd, at, &gpa, &left, NULL))
 			continue;
 		if (!im->start) {
 			im->start = at;
@@ -81,19 +83,14 @@ static bool mapped_image(struct vmi_walk *w, uint64_t pgd, bool la57, struct vmi
 	return im->end - im->start >= IMAGE_MIN;
 }
 
-/*
- * Was this image looked at before? Not to the end, if the page table it was found by, which may be
- * a process', was given back meanwhile: the upper 2 GiB are elsewhere by it now.
- */
-static bool was_tried(struct finder *f, const struct vmi_image *im, uint64_t top)
+/* Of the tables that map it the first is as good as the others: the image is all below `last`. */
+static bool was_tried(const struct finder *f, const struct vmi_image *im)
 {
 	for (unsigned int i = 0; i < f->n_tried; i++) {
 		const struct vmi_image *t = &f->tried[i];
-		uint64_t now;
 
 		if (t->start == im->start && t->phys_base == im->phys_base && t->end >= im->end &&
-		    t->la57 == im->la57 && !vmi_read_phys(f->w, t->pgd + 511 * 8, &now, 8) &&
-		    now & 1 && !((now ^ top) & PTE_ADDR))
+		    t->la57 == im->la57 && !((t->last ^ im->last) & PTE_ADDR))
 			return true;
 	}
 	return false;
@@ -101,15 +98,12 @@ static bool was_tried(struct finder *f, const struct vmi_image *im, uint64_t top
 
 static bool try_table(struct finder *f, enum vmi_image_from from, uint64_t pgd, bool la57)
 {
-	struct vmi_image im = { .from = from };
-	uint64_t last;
+	struct vmi_image im = { .from = from, .pgd = pgd, .la57 = la57 };
 
 	/* The last entry of the top table maps the upper 2 GiB in both modes. */
-	if (vmi_read_phys(f->w, pgd + 511 * 8, &last, 8) || !(last & 1))
+	if (vmi_read_phys(f->w, pgd + 511 * 8, &im.last, 8) || !(im.last & 1))
 		return false;
-	if (f->n_tried == TRIED_MAX || !mapped_image(f->w, pgd, la57, &im))
-		return false;
-	if (was_tried(f, &im, last))
+	if (f->n_tried == TRIED_MAX || !mapped_image(f->w, &im) || was_tried(f, &im))
 		return false;
 	f->tried[f->n_tried++] = im;
 	return f->try(f->arg, &im);

@@ -22,7 +22,8 @@ enum vmi_image_from {
 /* What may be a kernel's image: a part of the upper 2 GiB that a page table maps in one piece. */
 struct vmi_image {
 	enum vmi_image_from from;
-	uint64_t pgd; /* gpa of the page table */
+	uint64_t pgd; /* gpa of the page table, which may be a process': */
+	uint64_t last; /* its last entry, which maps the image, and is the same in all of them */
 	bool la57;
 	uint64_t start, end; /* gva */
 	uint64_t phys_base; /* gpa = gva - VMI_START_KERNEL_MAP + phys_base */
@@ -30,8 +31,8 @@ struct vmi_image {
 
 /*
  * Calls `try` for what may be the running kernel's image, most trustworthy first, until it returns
- * true. The same image is tried once. While it runs, and after it, w->guest->la57 is that of the
- * image tried last.
+ * true. The same image is tried once. While it runs, and after it, w->guest translates as the
+ * image that was tried last has it.
  */
 void vmi_image_find(struct vmi_walk *w, bool (*try)(void *arg, const struct vmi_image *im),
 		    void *arg);

@@ -44,6 +44,17 @@ static bool leaf_of_none(uint64_t *pte, unsigned int level)
 	return true;
 }
 
+static int read_entry(struct vmi_walk *w, uint64_t table, unsigned int i, uint64_t *pte)
+{
+	const struct vmi_guest *g = w->guest;
+
+	if (i == 511 && g->pgd_last && table == g->pgd) {
+		*pte = g->pgd_last;
+		return vmi_step(w);
+	}
+	return vmi_read_phys(w, table + i * 8, pte, 8);
+}
+
 int vmi_translate(struct vmi_walk *w, uint64_t pgd, uint64_t gva, uint64_t *gpa, uint64_t *left,
 		  uint64_t *flags)
 {
@@ -61,7 +72,7 @@ int vmi_translate(struct vmi_walk *w, uint64_t pgd, uint64_t gva, uint64_t *gpa,
 		uint64_t pte, size = 1ull << shift;
 		struct vmi_tlb_entry *e;
 		bool large;
-		int err = vmi_read_phys(w, table + (gva >> shift & 511) * 8, &pte, 8);
+		int err = read_entry(w, table, gva >> shift & 511, &pte);
 
 		if (err)
 			return err;
