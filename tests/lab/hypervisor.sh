@@ -34,10 +34,12 @@ with_libraries() {
 	done
 }
 
-# With IHO_KVM=patched KVM's modules are those of `make kvm-modules`: the ones of RELEASE, by name
+# With IHO_KVM=patched KVM's modules are those of `make kvm-modules`, with another name those that
+# kvm-patches/build.sh -x made: the ones of RELEASE, by name
 hv_patched() {
-	local d
-	d=$LAB/../../build/kvm-modules/$1
+	local d=$LAB/../../build/kvm-modules
+	[ "$IHO_KVM" = patched ] || d=$d-$IHO_KVM
+	d=$d/$1
 	[ -f "$d/kvm.ko" ] || lab_die "no patched KVM for the lab's kernel $1: make kvm-modules;" \
 		"if that is for another release: tests/lab/lab.sh update, kvm-patches/sources.sh CACHE update"
 	echo "$d"/*.ko
@@ -74,9 +76,17 @@ hv_stage() {
 	mkdir -p "$run/tenant/bin"
 	cp "$(command -v busybox)" "$run/tenant/bin/"
 	cp "$LAB/tenant-init" "$run/tenant/init"
+	for s in "${@:4}"; do
+		[ -f "$LAB/scenario/$s.sh" ] || continue
+		# what its Linux tenant wants, and how many CPUs it takes, where that can be chosen
+		for p in $(sed -n 's/^# tenant: //p' "$LAB/scenario/$s.sh"); do
+			cp "$build/lab-tests/$p" "$run/tenant/" || lab_die "scenario $s needs $p: make $build/lab-tests/$p"
+		done
+		sed -n 's/^# cpus: //p' "$LAB/scenario/$s.sh" >>"$run/cpus"
+	done
 	pack "$run/tenant" >"$run/share/root/tenant/initrd"
 	cp -r "$LAB/scenario" "$run/share/"
-	if [ "${IHO_KVM-}" = patched ]; then
+	if [ -n "${IHO_KVM-}" ]; then
 		patched=$(hv_patched "$(cat "$lab/$2/release")") || exit 1
 		mkdir -p "$run/image/modules" "$run/patched"
 		for p in $patched; do
@@ -106,7 +116,7 @@ hv_overlay() {
 
 # hv_start VENUE KERNEL RUN: HV_PID is the emulator, what it delivers appears in RUN/share
 hv_start() {
-	local limit=${IHO_HARD_LIMIT:-1200} lab
+	local limit=${IHO_HARD_LIMIT:-3000} lab
 	lab=$(lab_dir "$1")
 	hv_overlay "$1" "$3"
 	case $1 in

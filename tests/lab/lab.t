@@ -14,12 +14,13 @@ make -C "$LAB/../.." --no-print-directory -s "$B/vmi-tests/look" >&2 || exit 1
 	echo "Bail out! the patched KVM cannot be built"
 	exit 1
 }
-make -C "$LAB/../.." --no-print-directory -s "$B/lab-tests/iho-hold" >&2 || exit 1
+make -C "$LAB/../.." --no-print-directory -s "$B/lab-tests/iho-hold" "$B/lab-tests/load" \
+	"$B/lab-tests/iho_guest.ko" >&2 || exit 1
 counted='features daemon exact-1000 exact-20000 perf masked'
 timed='bill attach'
 # the longest first
-trials=("intel 6.12 $counted" "intel 6.12 deadline $timed linux" "amd 6.12 $counted $timed cost"
-	"IHO_KVM=patched intel 6.12 exact-1000 hlt control direct linux" "amd 6.1 $counted $timed" "amd 6.12 linux" "amd 6.1 linux"
+trials=("IHO_KVM=patched intel 6.12 guest" "intel 6.12 $counted" "intel 6.12 deadline $timed linux" "amd 6.12 $counted $timed cost"
+	"IHO_KVM=patched intel 6.12 exact-1000 hlt control direct attack shown linux" "amd 6.1 $counted $timed" "amd 6.12 linux" "amd 6.1 linux"
 	"amd 6.12 memslots tenant" "amd 6.1 memslots" "IHO_KVM=patched amd 6.12 exact-1000 hlt control")
 [ $# = 0 ] || trials=("$@")
 

@@ -5,7 +5,8 @@
 # COM1 is how Bochs shall serve its console (com1 of bochsrc). What it delivers goes to stdout.
 set -eu
 lab=$1 kernel=$2 run=$3 com1=$4
-cpus=2
+cpus=$(cat "$run/cpus")
+cpus=${cpus:-2}
 ips=100000000
 
 [ -f "$lab/$kernel/bzImage" ] || {

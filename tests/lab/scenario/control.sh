@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # iho-direct with the patched KVM: it switches a running tenant's modes, names what is refused, and
 # however its holder ends, all is as before. Counts are those of the kernel's histograms.
-hlt=12 offered='["hlt","timer"]'
+hlt=12 offered='["hlt","timer","ipi_raw"]'
 [ $ISA = vmx ] || hlt=120 offered='["hlt"]'
 n=200
 halts="hlt:$n:1000"
@@ -23,7 +23,7 @@ halting() {
 tenant control "hlt:1,gate,$halts,gate,$halts,gate,$halts,gate,$halts" "" --no-pv-unhalt
 vmm=$(vmm_of control)
 iho-direct status | sed 's/^/# /'
-json | grep -q "\"supported\": true.*\"offered\": $(echo "$offered" | sed 's/,/, /; s/[][]/\\&/g')"
+json | grep -q "\"supported\": true.*\"offered\": $(echo "$offered" | sed 's/,/, /g; s/[][]/\\&/g')"
 ok $? "this KVM offers $offered" || json
 nobody
 ok $? "nothing is on"
@@ -41,6 +41,26 @@ halting held 'gate 2' 0
 iho-direct on --hlt --timer control >refused 2>&1
 [ $? = 1 ] && grep -q 'pinned\|AMD\|does not have: timer' refused && [ "$(modes)" = '["hlt"]' ]
 ok $? "what cannot be is refused, and changes nothing: $(cat refused)"
+
+# pinned it is accepted, where the processor has it
+affinities() { for t in "/proc/$vmm/task"/*; do sed -n 's/^Cpus_allowed_list:.//p' "$t/status"; done | xargs; }
+timer() { [ $ISA = vmx ]; }
+interrupts() { cat /proc/irq/*/smp_affinity_list /sys/devices/virtual/workqueue/cpumask | xargs; }
+! timer || grep -q pinned refused
+ok $? "for want of a pin, where there are timers"
+loose=$(affinities) host=$(interrupts)
+iho-direct pin control >pinned && [ "$(affinities)" != "$loose" ]
+ok $? "pinned: $(cat pinned); $(affinities), before: $loose"
+json | grep -q '"pinned": \[{"vcpu": 0, "tid": [0-9]*, "cpu": 1}\]'
+ok $? "the status says where"
+if timer; then
+	iho-direct on --hlt --timer control >accepted 2>&1 && [ "$(modes)" = '["hlt", "timer"]' ]
+	ok $? "what was refused is accepted: $(cat accepted)"
+	iho-direct on --hlt control >>on1 && [ "$(modes)" = '["hlt"]' ]
+	ok $? "and off again"
+fi
+iho-direct unpin control && [ "$(affinities); $(interrupts)" = "$loose; $host" ]
+ok $? "unpinned: all is as before"
 iho-direct off control && nobody
 ok $? "off"
 halting off 'gate 3' $n

@@ -8,6 +8,9 @@ hlt=12 wrmsr=32 preempted=52
 timers="timer:$n:1000"
 
 field() { sed -n "s/.* $2=\([0-9]*\).*/\1/p" "$1" | tail -n 1; } # FILE NAME
+# How often a tracepoint of ours said so
+traced() { sed -n "s/.*{ $2:* *$3 .*hitcount: *\([0-9]*\).*/\1/p" "$1.hist" | awk '{n += $1} END {print n + 0}'; } # EVENT KEY VALUE
+keys_of_ours='kvm_direct_timer:what kvm_iho_modes:modes kvm_direct_vcpu:missing kvm_direct_stat:fired'
 early() { sed -n 's/.*"timer_early": \([0-9]*\).*/\1/p' "$1.tenant"; }
 
 # exits PHASE WRMSR HLT: what they are to be; each phase sets up and masks the LVT register once
@@ -21,6 +24,9 @@ tenant direct "hlt:1,gate,$timers,donate,gate,$timers,gate,$timers,gate,$timers,
 	"" --no-pv-unhalt --pin 1
 ok $? "the tenant waits at its gate" || cat direct.tenant.err
 vmm=$(vmm_of direct)
+for k in $keys_of_ours; do
+	echo "hist:keys=${k#*:}" >$T/${k%:*}/trigger
+done
 
 phase stock 'gate 2'
 exits stock $((n + 2)) $n
@@ -72,6 +78,24 @@ w=$(exits_by $wrmsr toggled) h=$(exits_by $hlt toggled)
 [ "$w" -gt 2 ] && [ "$w" -lt 1002 ] && [ "$h" -gt 0 ] && [ "$h" -lt 1000 ]
 ok $? "some without exits, some with: $w WRMSR and $h HLT for 1000 timers"
 tell first 'vcpu 0'
+for k in $keys_of_ours; do
+	cat $T/${k%:*}/hist >"${k%:*}.hist"
+	echo "!hist:keys=${k#*:}" >$T/${k%:*}/trigger
+done
+what=0 all=
+for f in engaged given taken recovered host_timer; do
+	[ "$(traced kvm_direct_timer what $what)" = "$(field first.hold $f)" ] || all="$all $f"
+	what=$((what + 1))
+done
+[ -z "$all" ]
+ok $? "tracepoints say what IHO_GET_VCPU counts$all: $(tail -n 1 first.hold)" || cat kvm_direct_timer.hist
+# 2 and 3 asked for once each, then 200 times 3 and none
+[ "$(traced kvm_iho_modes modes 3)" = 201 ] && [ "$(traced kvm_iho_modes modes 2)" = 1 ] &&
+	[ "$(traced kvm_iho_modes modes 0)" = 200 ] && [ "$(traced kvm_direct_vcpu missing 0)" -gt 2 ]
+ok $? "each change of the modes was traced" || cat kvm_iho_modes.hist kvm_direct_vcpu.hist
+most=$(sed -n 's/.*{ fired: *\([0-9]*\) .*/\1/p' kvm_direct_stat.hist | sort -n | tail -n 1)
+[ "${most:-0}" -gt $((3 * n)) ] && [ "$most" -le "$(field first.hold fired)" ]
+ok $? "the vCPU's counters were traced: $(grep -c fired: kvm_direct_stat.hist) times, $most fired"
 
 tell first 'set 3'
 release KILL

@@ -2,7 +2,7 @@
 # /dev/iho of the patched KVM: HLT exits of a running tenant are switched from outside of its VMM, and
 # all is as before when who switched them is gone. Counts are those of the kernel's histograms.
 # needs: iho-hold
-hlt=12 modes=3 not='refused 192 EOPNOTSUPP'
+hlt=12 modes=7 not='refused 192 EOPNOTSUPP'
 [ $ISA = vmx ] || hlt=120 modes=1 not='refused 8 EOPNOTSUPP'
 n=200
 
@@ -29,7 +29,7 @@ phase held 'gate 3'
 exits=$(exits_by $hlt held)
 [ "$exits" = 0 ]
 ok $? "held: $exits exits for $((2 * n)) HLTs"
-[ "$(tell first 'set 5')" = 'refused 1 EOPNOTSUPP' ]
+[ "$(tell first 'set 9')" = 'refused 1 EOPNOTSUPP' ]
 ok $? "a mode that there is not: $(tail -n 1 first.hold)"
 [ "$(tell first 'set 3')" = "$not" ]
 ok $? "timers, of a tenant that is not pinned, or not on this processor: $(tail -n 1 first.hold)"
