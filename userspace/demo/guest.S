@@ -24,6 +24,7 @@
 /* kvm-patches/, uapi/asm/iho_para.h */
 #define IHO_HC_DONATE	     0x49484f01
 #define IHO_HC_WITHDRAW	     0x49484f02
+#define IHO_HC_ICR	     0x49484f03
 #define IHO_DIRECT_TIMER     1
 #define PAGE_MODES	     64
 #define PAGE_TSC_OFFSET	     72
@@ -76,6 +77,7 @@ op_table:
 	.long	op_forge - op_table
 	.long	op_icr - op_table
 	.long	op_icr_direct - op_table
+	.long	op_icr_asked - op_table
 	.long	op_discard - op_table
 	.long	op_unmap - op_table
 	.long	op_remap - op_table
@@ -347,6 +349,19 @@ op_icr_direct:
 	dec	%r8
 	jnz	1b
 	movl	$0, PAGE_IPI_TO(%r11)
+	jmp	next
+
+/* .. and by asking KVM, whose own ICR it is then. */
+op_icr_asked:
+	movq	$1, AREA_FORGED(%rdi)
+1:	mov	%r9, %rbx
+	mov	$IHO_HC_ICR, %eax
+	vmcall
+	test	%rax, %rax
+	jnz	exception
+	incq	DONE(OP_ICR_ASKED)
+	dec	%r8
+	jnz	1b
 	jmp	next
 
 op_discard:

@@ -51,11 +51,12 @@
 #define OP_FORGE      17
 #define OP_ICR	      18
 #define OP_ICR_DIRECT 19
-#define OP_DISCARD    20
-#define OP_UNMAP      21
-#define OP_REMAP      22
-#define OP_DONE	      23
-#define GUEST_NR_OPS  24
+#define OP_ICR_ASKED  20
+#define OP_DISCARD    21
+#define OP_UNMAP      22
+#define OP_REMAP      23
+#define OP_DONE	      24
+#define GUEST_NR_OPS  25
 
 /* Guest-physical layout. */
 #define GUEST_GDT	 0x1000
@@ -142,7 +143,7 @@ struct guest_op {
  * @donated: @page, while it is KVM's: struct iho_page of the patches in kvm-patches/
  * @fired: timer interrupts since the last deadline was written
  * @early: timer interrupts that came before their deadline, after which OP_TIMER wrote it again
- * @forged: OP_FORGE, OP_ICR or OP_ICR_DIRECT has been, and any interrupt may come, NMIs too
+ * @forged: OP_FORGE or one of OP_ICR* has been, and any interrupt may come, NMIs too
  * @stray: interrupts since, other than those that were asked for
  * @done: executed so far, by op code. Counted after the instruction, so a vCPU stopped half-way
  *	may have one exit more than this says

@@ -66,6 +66,8 @@ static const struct op_info {
 		     "writes of a value to the x2APIC's ICR, likewise" },
 	[OP_ICR_DIRECT] = { "icr-direct", { FIELD_ICR, FIELD_COUNT }, 0,
 			    "the same with IPIs direct (raw): to the processor's own, likewise" },
+	[OP_ICR_ASKED] = { "icr-asked", { FIELD_ICR, FIELD_COUNT }, 0,
+			   "the same by hypercall, KVM writing it to the guest's own, likewise" },
 	[OP_DISCARD] = { "discard", { FIELD_NONE }, 0,
 			 "the VMM empties that page, as by a balloon (one vCPU only), likewise" },
 	[OP_UNMAP] = { "unmap", { FIELD_NONE }, 0,

@@ -83,17 +83,19 @@ poll 120 tenant_says lost.tenant '^gate 3$' && has lost.tenant '^gate 3$'
 ok $? "lost: woken from each HLT, by a page that was emptied, unmapped, moved, and unmapped when the VMM is killed"
 end lost KILL
 
-# IPIs: a fixed one and an NMI reach the guest's own vCPU 0, once each a round; all but itself, nobody; in direct form,
-# which it is not allowed, nobody but KVM, that wakes the vCPU it is told
+# IPIs: a fixed one and an NMI reach the guest's own vCPU 0, once each a round, and a fixed one that it asks KVM for; all but
+# itself, nobody; in direct form, which it is not allowed, nobody but KVM, that wakes the vCPU it is told
 n=20
 ipis="icr:0xf8:1,icr:0x400:1,icr:0xc00f8:1,icr:0xc0400:1,icr:0xc4500:1,icr:0xc00fa:1,icr:0xc00ff:1"
-begin ipis "mark,$ipis,icr-direct:0xf8:1,icr-direct:0x400:1,icr-direct:0xc00f8:1,icr-direct:0xc0400:1,icr-direct:0xc4500:1,hlt:1:300,loop:$n,gate" 3
+asked="icr-asked:0xf9:1,icr-asked:0xc00f8:1"
+begin ipis "mark,$ipis,$asked,icr-direct:0xf8:1,icr-direct:0x400:1,icr-direct:0xc00f8:1,icr-direct:0xc0400:1,icr-direct:0xc4500:1,hlt:1:300,loop:$n,gate" 3
 poll 120 tenant_says ipis.tenant '^gate 3$'
 [ "$(direct ipis ipi_kicked)" = $((5 * n)) ] && [ "$(direct ipis ipi_engaged)" = 0 ]
 ok $? "ipis: KVM kept the ICR: $(direct ipis ipi_kicked) writes in direct form, $(direct ipis ipi_engaged) times let through"
 end ipis TERM
-[ "$(reported ipis stray)" = $((2 * n)) ] && [ "$(reported ipis icr)" = $((7 * n)) ]
-ok $? "ipis: of $(reported ipis icr) others $(reported ipis stray) reached the guest itself"
+[ "$(reported ipis stray)" = $((3 * n)) ] && [ "$(reported ipis icr)" = $((7 * n)) ] &&
+	[ "$(reported ipis icr-asked)" = $((2 * n)) ]
+ok $? "ipis: of $(reported ipis icr) others and $(reported ipis icr-asked) asked for $(reported ipis stray) reached the guest itself"
 
 attack flood 'icr:0xf8:100,icr:0xc00f8:100,icr:0x400:100,icr:0xc0400:100,icr:0xc4500:100,icr-direct:0xc00f8:100' 3 KILL
 
