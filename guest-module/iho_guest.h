@@ -22,6 +22,8 @@ struct iho_vcpu {
 	struct iho_page *memory;	/* for it; kept until the module goes */
 	u64 deadline;			/* last written, by the guest's TSC; 0: not by us */
 	u64 accounted;			/* when times were last put into the page, TSC */
+	u64 asked;			/* when it was last asked whether KVM has the page, TSC */
+	unsigned int renewed;		/* times that it had not, and has it again */
 	long error;			/* -KVM_E*, of the last donation */
 };
 
@@ -42,6 +44,8 @@ void iho_resume(void);
 int iho_vcpu_prepare(unsigned int cpu);
 void iho_vcpu_donate(struct iho_vcpu *v);
 void iho_vcpu_withdraw(struct iho_vcpu *v);
+/* Its page has no modes: maybe KVM has no such page any more */
+void iho_vcpu_renew(struct iho_vcpu *v);
 /* Before: nobody posts to it, or is about to, when this returns. NULL: to any */
 void iho_vcpu_close(struct iho_vcpu *v);
 void iho_vcpu_free_all(void);

@@ -89,10 +89,22 @@ static bool post(struct iho_page *own, unsigned int cpu, int vector)
 	return true;
 }
 
-/* With interrupts off */
+/* -KVM_ENOSYS: after a migration, of a KVM without direct mode; the ICR is its own. */
+static void ask(struct iho_page *own, u64 icr)
+{
+	grow(&own->ipis_asked);
+	if (kvm_hypercall1(IHO_HC_ICR, icr) == -KVM_ENOSYS)
+		write_icr(icr);
+}
+
+/*
+ * With interrupts off. What was posted while the pages became another KVM's may
+ * have reached nobody, and is sent again: an IPI too many does no harm.
+ */
 static void send_one(unsigned int cpu, int vector)
 {
 	struct iho_page *own = this_cpu_ptr(&iho_vcpus)->page;
+	u32 generation = own ? READ_ONCE(own->generation) : 0;
 	u64 icr = (u64)per_cpu(x86_cpu_to_apicid, cpu) << 32;
 
 	icr |= vector == NMI_VECTOR ? APIC_DM_NMI : APIC_DM_FIXED | vector;
@@ -100,10 +112,10 @@ static void send_one(unsigned int cpu, int vector)
 		write_icr(icr);
 		return;
 	}
-	if (vector != NMI_VECTOR && post(own, cpu, vector))
+	if (vector != NMI_VECTOR && post(own, cpu, vector) &&
+	    generation == READ_ONCE(own->generation))
 		return;
-	grow(&own->ipis_asked);
-	kvm_hypercall1(IHO_HC_ICR, icr);
+	ask(own, icr);
 }
 
 static void send_mask(const struct cpumask *mask, int vector, bool but_self)

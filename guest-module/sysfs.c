@@ -63,12 +63,19 @@ static ssize_t error_show(struct kobject *kobj, struct kobj_attribute *attr, cha
 	return sysfs_emit(buf, "%ld\n", READ_ONCE(vcpu_of(kobj)->error));
 }
 
+static ssize_t renewed_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(vcpu_of(kobj)->renewed));
+}
+
 static struct kobj_attribute donated_attr = __ATTR_RO(donated);
 static struct kobj_attribute error_attr = __ATTR_RO(error);
+static struct kobj_attribute renewed_attr = __ATTR_RO(renewed);
 
 static const struct attribute *cpu_attrs[] = {
 	&donated_attr.attr,
 	&error_attr.attr,
+	&renewed_attr.attr,
 	NULL
 };
 

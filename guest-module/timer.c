@@ -26,6 +26,9 @@
 /* Cycles of the TSC in one of the clock event device's, as in apic.c */
 #define TSC_DIVISOR	8
 
+/* How often it is asked whether KVM still has a page, while nothing is on: an exit each */
+#define RENEW_MS	1000ULL
+
 static bool timer = true;
 module_param(timer, bool, 0444);
 MODULE_PARM_DESC(timer, "write deadlines without exits, where KVM offers it (default: yes)");
@@ -127,6 +130,10 @@ static void account(struct iho_vcpu *v, struct iho_page *page, u64 now)
 	grow(&page->softirq_ns, kcpustat_this_cpu->cpustat[CPUTIME_SOFTIRQ]);
 	WRITE_ONCE(page->updated_ns, ktime_get_ns());
 	iho_ipi_look(page);
+	if (!READ_ONCE(page->modes) && now - v->asked > RENEW_MS * tsc_khz) {
+		v->asked = now;
+		iho_vcpu_renew(v);
+	}
 }
 
 /* In place of lapic_next_deadline(): the caller has interrupts off. */

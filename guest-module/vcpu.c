@@ -53,6 +53,19 @@ void iho_vcpu_donate(struct iho_vcpu *v)
 	WRITE_ONCE(v->open, v->memory);
 }
 
+/*
+ * The page is known to the KVM that it was donated to, but it may be another one by
+ * now, or have been told to forget it.
+ */
+void iho_vcpu_renew(struct iho_vcpu *v)
+{
+	long error = kvm_hypercall1(IHO_HC_DONATE, virt_to_phys(v->memory));
+
+	if (!error)
+		WRITE_ONCE(v->renewed, v->renewed + 1);
+	WRITE_ONCE(v->error, error == -KVM_EPERM ? 0 : error);
+}
+
 /* Who posts has interrupts off, from its look at the page on. */
 void iho_vcpu_close(struct iho_vcpu *v)
 {

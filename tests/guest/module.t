@@ -160,6 +160,26 @@ comes_and_goes() {
 	fi
 }
 
+# Each vCPU asks from time to time, as long as nothing is on; then another KVM has no page
+has_again() { [ "$(hosts | grep -o has=. | xargs)" = 'has=1 has=1' ]; }
+asked() { [ "$(ask "grep -c 'again=[1-9]' $D")" = 2 ]; }
+migrates() {
+	local before
+	tell "modes 0 0"
+	poll 60 asked
+	ok $? "$k: with no mode on it asks whether the host still has the pages" || diag "$(guest_run "$k" "cat $D")"
+	tell "modes 1 5000"
+	is "$(answer 'call 1' | grep -o direct=.)" "direct=1" "$k: a deadline in direct form is awaited"
+	before=$(ask "cat $S/cpu?/renewed")
+	tell "modes 0 0"
+	tell migrate
+	poll 60 has_again
+	ok $? "$k: with another host it donates them again" || diag "$(guest_run "$k" "cat $D")"
+	is "$before, $(ask "cat $S/cpu?/renewed $S/cpu?/error")" "0 0, 1 1 0 0" "$k: sysfs has it so"
+	tell "modes 1 0"
+	is "$(answer 'call 1' | sed 's/ deadlines.*//')" "writes=1 right=1 pir=1 direct=1" "$k: and arms its timer as before"
+}
+
 unloaded() {
 	local deadline
 	tell unwatch
@@ -210,6 +230,7 @@ for k in $kernels; do
 		deadlines
 		counters
 		comes_and_goes
+		migrates
 		unloaded
 	fi
 	is "$(complaints)" "" "$k: the kernel has nothing to complain of"

@@ -72,10 +72,11 @@ static void print_vcpu(int session, unsigned int index)
 	}
 	printf("vcpu %u modes=%u missing=%u engaged=%llu given=%llu taken=%llu recovered=%llu"
 	       " host_timer=%llu generation=%u seen=%u deadlines=%llu fired=%llu spurious=%llu"
-	       " ipi_engaged=%llu ipi_kicked=%llu posted=%llu notified=%llu asked=%llu\n",
+	       " ipi_engaged=%llu ipi_kicked=%llu posted=%llu notified=%llu asked=%llu"
+	       " drained=%llu\n",
 	       index, v.modes, v.missing, v.engaged, v.given, v.taken, v.recovered, v.host_timer,
 	       v.generation, v.seen_generation, v.deadlines, v.fired, v.spurious, v.ipi_engaged,
-	       v.ipi_kicked, v.ipis_posted, v.ipis_notified, v.ipis_asked);
+	       v.ipi_kicked, v.ipis_posted, v.ipis_notified, v.ipis_asked, v.drained);
 }
 
 static void command(int session, const char *line)

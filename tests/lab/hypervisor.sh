@@ -72,6 +72,13 @@ hv_stage() {
 	rm -rf "$run"
 	mkdir -p "$run/share/root/tenant"
 	with_libraries "$run/share/root" "${programs[@]}"
+	# and files, where they are on this machine: "# files: /usr/share/..."
+	for s in "${@:4}"; do
+		[ -f "$LAB/scenario/$s.sh" ] || continue
+		for p in $(sed -n 's/^# files: //p' "$LAB/scenario/$s.sh"); do
+			install -D -m 644 "$p" "$run/share/root$p" || lab_die "scenario $s needs $p"
+		done
+	done
 	cp "$lab/$2/bzImage" "$run/share/root/tenant/bzImage"
 	mkdir -p "$run/tenant/bin"
 	cp "$(command -v busybox)" "$run/tenant/bin/"

@@ -35,6 +35,7 @@ const struct bit_name direct_missing[] = {
 	{ IHO_MISSING_NESTED, "nested", "it runs a guest of its own" },
 	{ IHO_MISSING_PINNED, "pinned", "its thread is not pinned to one CPU, not CPU 0" },
 	{ IHO_MISSING_X2APIC, "x2apic", "its APIC is not in x2APIC mode (for IPIs)" },
+	{ IHO_MISSING_DRAINED, "drained", "it has not run since its VMM read its APIC" },
 	{ 0, NULL, NULL },
 };
 

@@ -28,20 +28,20 @@ static json_t *names(const struct bit_name *n, uint32_t bits)
 
 static json_t *vcpu_json(const struct iho_vcpu *v)
 {
-	return json_pack("{s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+	return json_pack("{s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
 			 "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
 			 "vcpu", (json_int_t)v->index, "modes", names(direct_modes, v->modes),
 			 "missing", names(direct_missing, v->missing), "engaged",
 			 (json_int_t)v->engaged, "given", (json_int_t)v->given, "taken",
 			 (json_int_t)v->taken, "recovered", (json_int_t)v->recovered, "host_timer",
 			 (json_int_t)v->host_timer, "ipi_engaged", (json_int_t)v->ipi_engaged,
-			 "ipi_kicked", (json_int_t)v->ipi_kicked, "guest", "deadlines",
-			 (json_int_t)v->deadlines, "fired", (json_int_t)v->fired, "spurious",
-			 (json_int_t)v->spurious, "idle_ns", (json_int_t)v->idle_ns, "irq_ns",
-			 (json_int_t)v->irq_ns, "softirq_ns", (json_int_t)v->softirq_ns,
-			 "updated_ns", (json_int_t)v->updated_ns, "ipis_posted",
-			 (json_int_t)v->ipis_posted, "ipis_notified", (json_int_t)v->ipis_notified,
-			 "ipis_asked", (json_int_t)v->ipis_asked);
+			 "ipi_kicked", (json_int_t)v->ipi_kicked, "drained", (json_int_t)v->drained,
+			 "guest", "deadlines", (json_int_t)v->deadlines, "fired",
+			 (json_int_t)v->fired, "spurious", (json_int_t)v->spurious, "idle_ns",
+			 (json_int_t)v->idle_ns, "irq_ns", (json_int_t)v->irq_ns, "softirq_ns",
+			 (json_int_t)v->softirq_ns, "updated_ns", (json_int_t)v->updated_ns,
+			 "ipis_posted", (json_int_t)v->ipis_posted, "ipis_notified",
+			 (json_int_t)v->ipis_notified, "ipis_asked", (json_int_t)v->ipis_asked);
 }
 
 static json_t *vm_json(const struct direct_vm *vm, const struct holder_state *s)

@@ -5,8 +5,9 @@
  * A vCPU asks with IHO_HC_OFFER whether there is direct mode, and donates a
  * page of its memory, whose start is its posted-interrupt descriptor (Intel
  * SDM, "Posted-Interrupt Processing") from then on.  KVM keeps that page in
- * place until the vCPU withdraws it, is reset, or disables its local APIC, and
- * takes its memory for the vCPU's own: it believes nothing in it.
+ * place until the vCPU withdraws it, disables its local APIC, or has the state of
+ * that replaced by its VMM, as in a reset, and takes its memory for the vCPU's
+ * own: it believes nothing in it.
  */
 #ifndef _UAPI_ASM_X86_IHO_PARA_H
 #define _UAPI_ASM_X86_IHO_PARA_H
@@ -78,6 +79,14 @@
  * has the plain form, with ipi_to 0.
  *
  * Who withdraws a page first sees to it that nobody is about to post to it.
+ */
+
+/*
+ * A guest may go on with another KVM at any time, after a migration or from a
+ * snapshot.  Its page has no modes then, and another generation than before.  Who
+ * finds that it is another one after what was to be done in either form does it
+ * again; that one has no use of the page until it is donated to it.  Whether it
+ * has, IHO_HC_DONATE tells: -KVM_EPERM if so.
  */
 
 /* The first 256 bytes of the page. */

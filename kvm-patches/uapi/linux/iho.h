@@ -50,6 +50,7 @@
 #define IHO_MISSING_NESTED	(1u << 3)	/* it runs no guest of its own */
 #define IHO_MISSING_PINNED	(1u << 4)	/* to one CPU, not CPU 0 */
 #define IHO_MISSING_X2APIC	(1u << 5)	/* its APIC is in x2APIC mode; IPIs only */
+#define IHO_MISSING_DRAINED	(1u << 6)	/* it hasn't run since its VMM read its APIC */
 
 struct iho_info {
 	__u32 version;		/* IHO_ABI_VERSION */
@@ -88,7 +89,8 @@ struct iho_vcpu {
 	/* KVM's again. */
 	__u64 ipi_engaged;	/* times that writes to the ICR began to make no exit */
 	__u64 ipi_kicked;	/* IPIs in direct form that made one all the same */
-	__u64 reserved[3];
+	__u64 drained;		/* times that the VMM read its APIC in a mode */
+	__u64 reserved[2];
 };
 
 #define IHO_TYPE		0xBD

@@ -39,7 +39,9 @@ module_param(offer, long, 0644);
 static struct vcpu {
 	struct iho_page *page;
 	unsigned int donated;
+	unsigned int again;	/* donations of the page that it has */
 	unsigned int withdrawn;
+	bool lost;		/* the page, with another KVM */
 	u64 written;		/* to the deadline's MSR, last */
 	unsigned int writes;
 } vcpus[8];
@@ -48,20 +50,26 @@ static u32 modes;
 static u64 offset;
 static char answer[200] = "none";
 
-/* A page that is whole, empty, and nobody else's */
+/* A page that is whole, empty or used before, and nobody else's */
 static long donate(struct vcpu *v, u64 gpa)
 {
 	struct iho_page *page = __va(gpa);
 	int cpu;
 
-	if (v->page)
+	if (v->page) {
+		v->again += v->page == page;
+		refused += v->page != page;
 		return -KVM_EPERM;
+	}
 	for_each_possible_cpu(cpu)
 		if (vcpus[cpu].page == page)
 			return -KVM_EINVAL;
-	if (!PAGE_ALIGNED(gpa) || !pfn_valid(gpa >> PAGE_SHIFT) || memchr_inv(page, 0, 128))
+	if (!PAGE_ALIGNED(gpa) || !pfn_valid(gpa >> PAGE_SHIFT) ||
+	    (memchr_inv(page, 0, 128) && !v->lost))
 		return -KVM_EINVAL;
+	memset(page, 0, offsetof(struct iho_page, modes));
 	v->page = page;
+	v->lost = false;
 	v->donated++;
 	page->tsc_offset = offset;
 	page->modes = modes;
@@ -71,8 +79,10 @@ static long donate(struct vcpu *v, u64 gpa)
 
 static long withdraw(struct vcpu *v)
 {
-	if (!v->page)
+	if (!v->page) {
+		refused++;
 		return -KVM_EPERM;
+	}
 	v->page = NULL;
 	v->withdrawn++;
 	return 0;
@@ -117,7 +127,7 @@ static int on_trap(struct notifier_block *nb, unsigned long event, void *data)
 	    memcmp(code, vmcall, sizeof(code)))
 		return NOTIFY_DONE;
 	ret = hypercall(args->regs);
-	if (ret < 0 && ret != -KVM_ENOSYS)
+	if (ret < 0 && ret != -KVM_ENOSYS && ret != -KVM_EPERM)
 		refused++;
 	args->regs->ax = ret;
 	args->regs->ip += sizeof(vmcall);
@@ -250,6 +260,19 @@ static void set_modes(void *unused)
 	page->generation++;
 }
 
+/* Drained by one KVM, and with the next, which has no page */
+static void migrate(void *unused)
+{
+	struct vcpu *v = &vcpus[smp_processor_id()];
+
+	if (!v->page)
+		return;
+	v->page->modes = 0;
+	v->page->generation++;
+	v->page = NULL;
+	v->lost = true;
+}
+
 static ssize_t command_write(struct file *file, const char __user *from, size_t size, loff_t *pos)
 {
 	char line[64] = "";
@@ -263,6 +286,8 @@ static ssize_t command_write(struct file *file, const char __user *from, size_t 
 		smp_call_function_single(cpu, call_shutdown, NULL, 1);
 	else if (sscanf(line, "modes %u %llu", &modes, &offset) == 2)
 		on_each_cpu(set_modes, NULL, 1);
+	else if (!strncmp(line, "migrate", 7))
+		on_each_cpu(migrate, NULL, 1);
 	else if (!strncmp(line, "watch", 5))
 		snprintf(answer, sizeof(answer), "%d %d %d %d", watch("iho_guest:next_deadline"),
 			 watch("iho_guest:before_shutdown"), watch("iho_guest:iho_timer_disarm"),
@@ -279,9 +304,9 @@ static int show(struct seq_file *f, void *unused)
 	int cpu;
 
 	for_each_present_cpu(cpu)
-		seq_printf(f, "cpu%d has=%d donated=%u withdrawn=%u written=%llu\n", cpu,
+		seq_printf(f, "cpu%d has=%d donated=%u withdrawn=%u written=%llu again=%u\n", cpu,
 			   !!vcpus[cpu].page, vcpus[cpu].donated, vcpus[cpu].withdrawn,
-			   vcpus[cpu].written);
+			   vcpus[cpu].written, vcpus[cpu].again);
 	seq_printf(f, "refused %u\nanswer %s\n", refused, answer);
 	return 0;
 }
