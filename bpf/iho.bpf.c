@@ -553,12 +553,15 @@ int on_kvm_ple_window_update(struct bpf_raw_tracepoint_args *ctx)
 
 /* ---- direct mode of the patched KVM ---- */
 
-_Static_assert(IHO_DIRECT_TIMER == IHO_MODE_TIMER, "bpf/iho.h has its own copy");
+_Static_assert(IHO_DIRECT_TIMER == IHO_MODE_TIMER && IHO_DIRECT_IPI == IHO_MODE_IPI_RAW,
+	       "bpf/iho.h has its own copy");
 _Static_assert(IHO_DIRECT_MISSING_PAGE == IHO_MISSING_PAGE &&
 		       IHO_DIRECT_MISSING_APIC == IHO_MISSING_APIC &&
 		       IHO_DIRECT_MISSING_TSC_RATIO == IHO_MISSING_TSC_RATIO &&
 		       IHO_DIRECT_MISSING_NESTED == IHO_MISSING_NESTED &&
-		       IHO_DIRECT_MISSING_PINNED == IHO_MISSING_PINNED,
+		       IHO_DIRECT_MISSING_PINNED == IHO_MISSING_PINNED &&
+		       IHO_DIRECT_MISSING_X2APIC == IHO_MISSING_X2APIC &&
+		       IHO_DIRECT_MISSING_DRAINED == IHO_MISSING_DRAINED,
 	       "bpf/iho.h has its own copy");
 
 struct bpf_map;
@@ -619,9 +622,14 @@ int on_kvm_direct_stat(struct bpf_raw_tracepoint_args *ctx)
 	counter[IHO_DIRECT_TAKEN] = v.taken;
 	counter[IHO_DIRECT_RECOVERED] = v.recovered;
 	counter[IHO_DIRECT_HOST_TIMER] = v.host_timer;
+	counter[IHO_DIRECT_IPIS_KICKED] = v.ipi_kicked;
+	counter[IHO_DIRECT_DRAINED] = v.drained;
 	counter[IHO_DIRECT_DEADLINES] = v.deadlines;
 	counter[IHO_DIRECT_FIRED] = v.fired;
 	counter[IHO_DIRECT_SPURIOUS] = v.spurious;
+	counter[IHO_DIRECT_IPIS_POSTED] = v.ipis_posted;
+	counter[IHO_DIRECT_IPIS_NOTIFIED] = v.ipis_notified;
+	counter[IHO_DIRECT_IPIS_ASKED] = v.ipis_asked;
 	counter[IHO_DIRECT_IDLE_NS] = v.idle_ns;
 	counter[IHO_DIRECT_IRQ_NS] = v.irq_ns;
 	counter[IHO_DIRECT_SOFTIRQ_NS] = v.softirq_ns;

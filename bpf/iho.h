@@ -195,22 +195,30 @@ enum iho_direct_counter {
 	IHO_DIRECT_TAKEN, /* ... and taken back */
 	IHO_DIRECT_RECOVERED, /* interrupts that came while it was outside the guest */
 	IHO_DIRECT_HOST_TIMER, /* exits for the host's own timer */
+	IHO_DIRECT_IPIS_KICKED, /* IPIs in direct form that made an exit all the same */
+	IHO_DIRECT_DRAINED, /* times that its VMM read its APIC while it was in direct mode */
 	IHO_DIRECT_DEADLINES, /* written without an exit */
 	IHO_DIRECT_FIRED, /* interrupts of the timer, with exits and without */
 	IHO_DIRECT_SPURIOUS, /* of them, before their deadline */
+	IHO_DIRECT_IPIS_POSTED, /* to other vCPUs, by the guest itself */
+	IHO_DIRECT_IPIS_NOTIFIED, /* of them, those for which it wrote the ICR */
+	IHO_DIRECT_IPIS_ASKED, /* IPIs that it left to KVM, by hypercall */
 	IHO_DIRECT_IDLE_NS, /* of the vCPU, as its guest accounts it; in HLT, wherever that is */
 	IHO_DIRECT_IRQ_NS,
 	IHO_DIRECT_SOFTIRQ_NS,
 	IHO_DIRECT_MAX,
 };
 
-/* IHO_MODE_TIMER and IHO_MISSING_* of uapi/linux/iho.h; iho.bpf.c sees that they are the same. */
+/* IHO_MODE_* and IHO_MISSING_* of uapi/linux/iho.h; iho.bpf.c sees that they are the same. */
 #define IHO_DIRECT_TIMER	     (1u << 1)
+#define IHO_DIRECT_IPI		     (1u << 2)
 #define IHO_DIRECT_MISSING_PAGE	     (1u << 0)
 #define IHO_DIRECT_MISSING_APIC	     (1u << 1)
 #define IHO_DIRECT_MISSING_TSC_RATIO (1u << 2)
 #define IHO_DIRECT_MISSING_NESTED    (1u << 3)
 #define IHO_DIRECT_MISSING_PINNED    (1u << 4)
+#define IHO_DIRECT_MISSING_X2APIC    (1u << 5)
+#define IHO_DIRECT_MISSING_DRAINED   (1u << 6)
 
 /* No vCPU writes deadlines, or takes interrupts, faster than one in this time. */
 #define IHO_DIRECT_LEAST_NS 100
@@ -225,6 +233,8 @@ struct iho_direct {
 	__u64 total[IHO_DIRECT_MAX]; /* since first_ns */
 	__u64 without_exit; /* of total[IHO_DIRECT_FIRED], see iho_direct_deliver() */
 	__u64 with_exit;
+	__u64 ipis_without_exit; /* of total[IHO_DIRECT_IPIS_POSTED], see iho_direct_send() */
+	__u64 ipis_kicked; /* those of total[IHO_DIRECT_IPIS_KICKED] that are in none of them yet */
 	__u64 refused; /* times that a counter went back, or grew faster than it can */
 	__u32 armed; /* a deadline that may be pending without KVM knowing: 0 or 1 */
 	__u32 left; /* ... or that KVM's timer has */

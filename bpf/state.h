@@ -665,8 +665,8 @@ IHO_INLINE void iho_drill_add(struct iho_slot *s, __u32 kind, __u64 value)
  */
 IHO_INLINE __u32 iho_cpuid_leaf(__u32 leaf)
 {
-	return leaf >= IHO_CPUID_SCAN && leaf <= 0x4000ff00 && !(leaf & 0xff) ? IHO_CPUID_SCAN :
-										leaf;
+	return leaf >= IHO_CPUID_SCAN && leaf <= 0x4000ff00 && !(leaf & 0xff) ? IHO_CPUID_SCAN
+									      : leaf;
 }
 
 /* ---- direct mode ---- */
@@ -714,6 +714,20 @@ IHO_INLINE void iho_direct_deliver(struct iho_direct *d, const __u64 grown[IHO_D
 }
 
 /*
+ * IPIs that were posted and made no exit. KVM counts the exit of one that did after it was traced,
+ * so that it may be of one that was counted before.
+ */
+IHO_INLINE void iho_direct_send(struct iho_direct *d, const __u64 grown[IHO_DIRECT_MAX])
+{
+	__u64 posted = grown[IHO_DIRECT_IPIS_POSTED];
+	__u64 kicked = d->ipis_kicked + grown[IHO_DIRECT_IPIS_KICKED];
+	__u64 n = kicked < posted ? kicked : posted;
+
+	d->ipis_kicked = kicked - n;
+	d->ipis_without_exit += posted - n;
+}
+
+/*
  * A vCPU's counters, as KVM and the guest have them. The first are where counting starts. One that
  * went back started again (the guest's module was loaded anew), or is nonsense: it counts from
  * there. One that grew faster than it can is nonsense. Times are no more than have passed.
@@ -750,6 +764,7 @@ IHO_INLINE void iho_on_direct_stat(struct iho_slot *s, __u64 now, __u32 modes, _
 		d->total[i] += grown[i];
 	}
 	iho_direct_deliver(d, grown);
+	iho_direct_send(d, grown);
 	d->refused += refused;
 	d->updated_ns = updated_ns;
 	d->at_ns = now;

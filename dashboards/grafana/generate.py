@@ -315,14 +315,19 @@ TENANT = dashboard("tenant", "Tenant", "One VM: what it does, and what keeps it 
 	panel("heatmap", "Exit durations", "Exits per second by duration, all reasons." + NO_EXITS,
 	      t(f"sum by (le) ({rate('iho_vm_exit_duration_seconds_bucket')})", "{{le}}"), "s", width=24),
 	row("Direct mode (patched KVM)"),
-	lines("vCPUs in direct mode", "Those that write the deadlines of their timer without exits, and what the others lack."
-	      + NO_DIRECT,
-	      [t(f"sum(iho_vcpu_direct{{{VM}}})", "without exits"),
+	lines("vCPUs in direct mode", "Those that write the deadlines of their timer, or send their IPIs, without exits, and "
+	      "what the others lack." + NO_DIRECT,
+	      [t(f"sum(iho_vcpu_direct{{{VM}}})", "deadlines"),
+	       t(f"sum(iho_vcpu_direct_ipi{{{VM}}})", "IPIs"),
 	       t(f"sum by (reason) (iho_vcpu_direct_missing{{{VM}}})", "missing: {{reason}}")], "none"),
 	lines("Interrupts of the timer", "Per second, and those of them that came early; in part as the guest says." + NO_DIRECT,
 	      [t(f"sum by (delivery) ({rate('iho_vcpu_direct_interrupts_total')})", "{{delivery}}"),
 	       t(f"sum({rate('iho_vcpu_direct_spurious_interrupts_total')})", "early")], "ops"),
-	lines("Exits saved", "Per second, by what the guest says: each deadline is one, each interrupt without an exit another; "
+	lines("IPIs of direct mode", "Per second: posted by the guest, without an exit or kicked, and asked of KVM; in part as "
+	      "the guest says. Drained: vCPUs whose APIC the VMM read." + NO_DIRECT,
+	      [t(f"sum by (path) ({rate('iho_vcpu_direct_ipis_total')})", "{{path}}"),
+	       t(f"sum({rate('iho_vcpu_direct_drains_total')})", "drained")], "ops"),
+	lines("Exits saved", "Per second, by what the guest says: each deadline is one, each interrupt or IPI without an exit another; "
 	      "HLTs are not counted. Refused: counters that nobody believes." + NO_DIRECT,
 	      [t(f"sum({rate('iho_vcpu_direct_saved_exits_total')})", "saved"),
 	       t(f"sum({rate('iho_vcpu_direct_deadlines_total')})", "deadlines without an exit"),

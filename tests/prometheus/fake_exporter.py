@@ -98,10 +98,13 @@ FAMILIES = {
 		("iho_vcpu_busy_ratio", "gauge", "vm vcpu signal"),
 		("iho_vcpu_busy_disagreement", "gauge", "vm vcpu"),
 		("iho_vcpu_direct", "gauge", "vm vcpu"),
+		("iho_vcpu_direct_ipi", "gauge", "vm vcpu"),
 		("iho_vcpu_direct_missing", "gauge", "vm vcpu reason"),
 		("iho_vcpu_direct_interrupts_total", "counter", "vm vcpu delivery"),
 		("iho_vcpu_direct_spurious_interrupts_total", "counter", "vm vcpu"),
 		("iho_vcpu_direct_deadlines_total", "counter", "vm vcpu"),
+		("iho_vcpu_direct_ipis_total", "counter", "vm vcpu path"),
+		("iho_vcpu_direct_drains_total", "counter", "vm vcpu"),
 		("iho_vcpu_direct_saved_exits_total", "counter", "vm vcpu"),
 		("iho_vcpu_direct_refused_counters_total", "counter", "vm vcpu"),
 		("iho_migration_active", "gauge", "vm role"),
@@ -277,13 +280,17 @@ class Host:
 	def direct(self, b, t, vm, v):
 		"""The patched KVM, which few have; one vCPU is in direct mode, the others are not pinned."""
 		b.add("iho_vcpu_direct", int(v == 0), vm, v)
+		b.add("iho_vcpu_direct_ipi", int(v == 0), vm, v)
 		if v:
 			b.add("iho_vcpu_direct_missing", 1, vm, v, "pinned")
 		for delivery, per_s in (("without_exit", 990), ("with_exit", 8), ("recovered", 2)):
 			b.add("iho_vcpu_direct_interrupts_total", int(t * per_s), vm, v, delivery)
 		b.add("iho_vcpu_direct_spurious_interrupts_total", int(t), vm, v)
 		b.add("iho_vcpu_direct_deadlines_total", int(t * 1000), vm, v)
-		b.add("iho_vcpu_direct_saved_exits_total", int(t * 1990), vm, v)
+		for path, per_s in (("without_exit", 300), ("kicked", 0), ("asked", 1)):
+			b.add("iho_vcpu_direct_ipis_total", int(t * per_s), vm, v, path)
+		b.add("iho_vcpu_direct_drains_total", int(t / 60), vm, v)
+		b.add("iho_vcpu_direct_saved_exits_total", int(t * 2290), vm, v)
 		b.add("iho_vcpu_direct_refused_counters_total", int(t), vm, v)
 
 	def histogram(self, b, t, vm, r, reason):

@@ -1378,9 +1378,10 @@ static void set_direct(struct iho_slot *s, uint64_t n)
 		s->direct.total[i] = n * (i + 1);
 	s->direct.without_exit = n;
 	s->direct.with_exit = 2 * n;
+	s->direct.ipis_without_exit = 3 * n;
 	s->direct.first_ns = FIRST;
 	s->direct.at_ns = now->now_ns - 500000;
-	s->direct.modes = IHO_DIRECT_TIMER;
+	s->direct.modes = IHO_DIRECT_TIMER | IHO_DIRECT_IPI;
 }
 
 static void test_direct(void **state)
@@ -1399,12 +1400,14 @@ static void test_direct(void **state)
 	assert_true(d->traced);
 	assert_int_equal(d->known, 1);
 	assert_int_equal(d->on, 1);
+	assert_int_equal(d->ipi_on, 1);
 	assert_int_equal(d->total[IHO_DIRECT_DEADLINES], 15 * (IHO_DIRECT_DEADLINES + 1));
 	assert_int_equal(d->delta[IHO_DIRECT_DEADLINES], 5 * (IHO_DIRECT_DEADLINES + 1));
 	assert_int_equal(d->delta[IHO_DIRECT_WITHOUT_EXIT], 5);
 	assert_int_equal(d->delta[IHO_DIRECT_WITH_EXIT], 10);
-	assert_int_equal(d->total[IHO_DIRECT_SAVED], 15 + 15 * (IHO_DIRECT_DEADLINES + 1));
-	assert_int_equal(d->delta[IHO_DIRECT_SAVED], 5 + 5 * (IHO_DIRECT_DEADLINES + 1));
+	assert_int_equal(d->delta[IHO_DIRECT_IPIS_WITHOUT_EXIT], 15);
+	assert_int_equal(d->total[IHO_DIRECT_SAVED], 4 * 15 + 15 * (IHO_DIRECT_DEADLINES + 1));
+	assert_int_equal(d->delta[IHO_DIRECT_SAVED], 4 * 5 + 5 * (IHO_DIRECT_DEADLINES + 1));
 	assert_true(d->age_s == 0.0005);
 	d = &report.vms[0].vcpus[2].direct;
 	assert_false(d->traced);
@@ -1413,6 +1416,7 @@ static void test_direct(void **state)
 	d = &report.vms[0].direct;
 	assert_int_equal(d->known, 2);
 	assert_int_equal(d->on, 1);
+	assert_int_equal(d->ipi_on, 1);
 	assert_int_equal(d->missing, IHO_DIRECT_MISSING_PINNED);
 	assert_int_equal(d->total[IHO_DIRECT_WITHOUT_EXIT], 115);
 	assert_true(d->age_s == 0.0005);
@@ -1445,8 +1449,9 @@ static void test_direct_names(void **state)
 	assert_string_equal(iho_direct_key(IHO_DIRECT_ALL), "?");
 	assert_string_equal(iho_direct_missing_key(4), "pinned");
 	assert_non_null(iho_direct_missing_text(0));
-	assert_null(iho_direct_missing_key(5));
-	assert_null(iho_direct_missing_text(5));
+	assert_string_equal(iho_direct_missing_key(6), "drained");
+	assert_null(iho_direct_missing_key(7));
+	assert_null(iho_direct_missing_text(7));
 }
 
 int main(void)

@@ -167,6 +167,7 @@ static void test_direct(void **state)
 	a->direct.without_exit = 1;
 	b->direct.without_exit = 2;
 	b->direct.with_exit = 3;
+	b->direct.ipis_without_exit = 6;
 	b->direct.refused = 4;
 	b->direct.first_ns = 5;
 	iho_slot_merge(a, b);
@@ -174,6 +175,7 @@ static void test_direct(void **state)
 		assert_int_equal(a->direct.total[i], 110 + i);
 	assert_int_equal(a->direct.without_exit, 3);
 	assert_int_equal(a->direct.with_exit, 3);
+	assert_int_equal(a->direct.ipis_without_exit, 6);
 	assert_int_equal(a->direct.refused, 4);
 	assert_int_equal(a->direct.first_ns, 5);
 }

@@ -515,7 +515,7 @@ static void test_direct(void **state)
 	assert_null(strstr(text.data, "iho_vcpu_direct"));
 	d = &vms[0].vcpus[0].direct;
 	d->traced = true;
-	d->known = d->on = 1;
+	d->known = d->on = d->ipi_on = 1;
 	for (unsigned int i = 0; i < IHO_DIRECT_ALL; i++)
 		d->total[i] = 100 + i;
 	d->refused = 3;
@@ -529,19 +529,26 @@ static void test_direct(void **state)
 	render(IHO_METRICS_PROMETHEUS);
 	HAS("iho_vcpu_direct{vm=\"web\",vcpu=\"0\"} 1");
 	HAS("iho_vcpu_direct{vm=\"web\",vcpu=\"1\"} 0");
+	HAS("iho_vcpu_direct_ipi{vm=\"web\",vcpu=\"0\"} 1");
+	HAS("iho_vcpu_direct_ipi{vm=\"web\",vcpu=\"1\"} 0");
 	assert_null(strstr(text.data, "iho_vcpu_direct{vm=\"web\",vcpu=\"2\"}"));
 	HAS("iho_vcpu_direct_missing{vm=\"web\",vcpu=\"1\",reason=\"page\"} 1");
 	HAS("iho_vcpu_direct_missing{vm=\"web\",vcpu=\"1\",reason=\"pinned\"} 1");
 	assert_null(strstr(text.data, "iho_vcpu_direct_missing{vm=\"web\",vcpu=\"0\""));
 	assert_null(strstr(text.data, "reason=\"nested\""));
 #define DELIVERED "iho_vcpu_direct_interrupts_total{vm=\"web\",vcpu=\"0\",delivery="
-	HAS(DELIVERED "\"without_exit\"} 111");
-	HAS(DELIVERED "\"with_exit\"} 112");
+	HAS(DELIVERED "\"without_exit\"} 116");
+	HAS(DELIVERED "\"with_exit\"} 117");
 	HAS(DELIVERED "\"recovered\"} 103");
-	HAS("iho_vcpu_direct_spurious_interrupts_total{vm=\"web\",vcpu=\"0\"} 107");
-	HAS("iho_vcpu_direct_deadlines_total{vm=\"web\",vcpu=\"0\"} 105");
+#define SENT "iho_vcpu_direct_ipis_total{vm=\"web\",vcpu=\"0\",path="
+	HAS(SENT "\"without_exit\"} 118");
+	HAS(SENT "\"kicked\"} 105");
+	HAS(SENT "\"asked\"} 112");
+	HAS("iho_vcpu_direct_drains_total{vm=\"web\",vcpu=\"0\"} 106");
+	HAS("iho_vcpu_direct_spurious_interrupts_total{vm=\"web\",vcpu=\"0\"} 109");
+	HAS("iho_vcpu_direct_deadlines_total{vm=\"web\",vcpu=\"0\"} 107");
 	HAS("iho_vcpu_direct_deadlines_total{vm=\"web\",vcpu=\"2\"} 7");
-	HAS("iho_vcpu_direct_saved_exits_total{vm=\"web\",vcpu=\"0\"} 113");
+	HAS("iho_vcpu_direct_saved_exits_total{vm=\"web\",vcpu=\"0\"} 119");
 	HAS("iho_vcpu_direct_refused_counters_total{vm=\"web\",vcpu=\"0\"} 3");
 	check_series();
 }

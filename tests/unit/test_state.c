@@ -2543,6 +2543,35 @@ static void test_direct_hostile_counters(void **state)
 	assert_direct(IHO_DIRECT_GIVEN, 1);
 }
 
+static void send(uint64_t posted, uint64_t kicked)
+{
+	counter[IHO_DIRECT_IPIS_POSTED] += posted;
+	counter[IHO_DIRECT_IPIS_KICKED] += kicked;
+	stat_after(100000);
+}
+
+/* The exit of one is counted after it was traced; whatever a guest says, no count goes back. */
+static void test_direct_ipis(void **state)
+{
+	(void)state;
+	memset(counter, 0, sizeof(counter));
+	stat_after(1000);
+	send(10, 0);
+	assert_int_equal(v->direct.ipis_without_exit, 10);
+	send(10, 3);
+	assert_int_equal(v->direct.ipis_without_exit, 17);
+	send(0, 2);
+	assert_int_equal(v->direct.ipis_without_exit, 17);
+	send(5, 0);
+	assert_int_equal(v->direct.ipis_without_exit, 20);
+	send(1, 100);
+	assert_int_equal(v->direct.ipis_without_exit, 20);
+	send(100, 0);
+	assert_int_equal(v->direct.ipis_without_exit, 21);
+	assert_direct(IHO_DIRECT_IPIS_POSTED, 126);
+	assert_int_equal(v->direct.refused, 0);
+}
+
 static void test_direct_times_are_bounded(void **state)
 {
 	(void)state;
@@ -2736,6 +2765,7 @@ int main(void)
 		TEST(test_direct_counts),
 		TEST(test_direct_counters_start_again),
 		TEST(test_direct_hostile_counters),
+		TEST(test_direct_ipis),
 		TEST(test_direct_times_are_bounded),
 		TEST(test_direct_clock_goes_back),
 		TEST(test_direct_deliveries),

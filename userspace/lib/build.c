@@ -433,7 +433,9 @@ static void direct_totals(uint64_t v[IHO_DIRECT_ALL], const struct iho_direct *d
 		v[i] = d->total[i];
 	v[IHO_DIRECT_WITHOUT_EXIT] = d->without_exit;
 	v[IHO_DIRECT_WITH_EXIT] = d->with_exit;
-	v[IHO_DIRECT_SAVED] = d->total[IHO_DIRECT_DEADLINES] + d->without_exit;
+	v[IHO_DIRECT_IPIS_WITHOUT_EXIT] = d->ipis_without_exit;
+	v[IHO_DIRECT_SAVED] =
+		d->total[IHO_DIRECT_DEADLINES] + d->without_exit + d->ipis_without_exit;
 }
 
 static void fill_direct(struct iho_direct_report *r, const struct iho_snap_vcpu *now,
@@ -452,6 +454,7 @@ static void fill_direct(struct iho_direct_report *r, const struct iho_snap_vcpu 
 	r->traced = d->first_ns;
 	r->known = live && d->first_ns;
 	r->on = r->known && (d->modes & IHO_DIRECT_TIMER);
+	r->ipi_on = r->known && (d->modes & IHO_DIRECT_IPI);
 	r->missing = r->known ? d->missing : 0;
 	r->age_s = r->known ? grown(now->now_ns, d->at_ns) / 1e9 : -1;
 }
@@ -466,6 +469,7 @@ static void add_direct(struct iho_direct_report *sum, const struct iho_direct_re
 	sum->traced |= r->traced;
 	sum->known += r->known;
 	sum->on += r->on;
+	sum->ipi_on += r->ipi_on;
 	sum->missing |= r->missing;
 	if (r->age_s > sum->age_s)
 		sum->age_s = r->age_s;

@@ -47,14 +47,20 @@ static const char *const directs[IHO_DIRECT_ALL] = {
 	[IHO_DIRECT_TAKEN] = "taken",
 	[IHO_DIRECT_RECOVERED] = "recovered",
 	[IHO_DIRECT_HOST_TIMER] = "host_timer",
+	[IHO_DIRECT_IPIS_KICKED] = "ipis_kicked",
+	[IHO_DIRECT_DRAINED] = "drained",
 	[IHO_DIRECT_DEADLINES] = "deadlines",
 	[IHO_DIRECT_FIRED] = "fired",
 	[IHO_DIRECT_SPURIOUS] = "spurious",
+	[IHO_DIRECT_IPIS_POSTED] = "ipis_posted",
+	[IHO_DIRECT_IPIS_NOTIFIED] = "ipis_notified",
+	[IHO_DIRECT_IPIS_ASKED] = "ipis_asked",
 	[IHO_DIRECT_IDLE_NS] = "idle_ns",
 	[IHO_DIRECT_IRQ_NS] = "irq_ns",
 	[IHO_DIRECT_SOFTIRQ_NS] = "softirq_ns",
 	[IHO_DIRECT_WITHOUT_EXIT] = "without_exit",
 	[IHO_DIRECT_WITH_EXIT] = "with_exit",
+	[IHO_DIRECT_IPIS_WITHOUT_EXIT] = "ipis_without_exit",
 	[IHO_DIRECT_SAVED] = "saved",
 };
 
@@ -67,6 +73,8 @@ static const struct {
 	{ "tsc_ratio", "its TSC has a rate of its own" },
 	{ "nested", "it runs a guest of its own" },
 	{ "pinned", "its thread is not pinned to one CPU, not CPU 0" },
+	{ "x2apic", "its APIC is not in x2APIC mode (for IPIs)" },
+	{ "drained", "it has not run since its VMM read its APIC" },
 };
 
 static const struct {

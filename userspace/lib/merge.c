@@ -164,6 +164,7 @@ void iho_slot_merge(struct iho_slot *into, const struct iho_slot *from)
 		into->direct.total[i] += from->direct.total[i];
 	into->direct.without_exit += from->direct.without_exit;
 	into->direct.with_exit += from->direct.with_exit;
+	into->direct.ipis_without_exit += from->direct.ipis_without_exit;
 	into->direct.refused += from->direct.refused;
 	if (!into->direct.first_ns)
 		into->direct.first_ns = from->direct.first_ns;

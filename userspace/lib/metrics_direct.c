@@ -40,6 +40,16 @@ void iho_emit_direct(struct iho_metrics_emit *e)
 	}
 }
 
+void iho_emit_direct_ipi(struct iho_metrics_emit *e)
+{
+	for (struct iho_metrics_vcpu c = {}; iho_emit_next_vcpu(e, &c);) {
+		const struct iho_direct_report *d = known(&c);
+
+		if (d)
+			iho_emit_int(e, IHO_LABELS(e->vm_label, c.label), d->ipi_on);
+	}
+}
+
 void iho_emit_direct_missing(struct iho_metrics_emit *e)
 {
 	for (struct iho_metrics_vcpu c = {}; iho_emit_next_vcpu(e, &c);) {
@@ -47,24 +57,38 @@ void iho_emit_direct_missing(struct iho_metrics_emit *e)
 
 		for (unsigned int i = 0; d && iho_direct_missing_key(i); i++)
 			if (d->missing >> i & 1)
-				iho_emit_int(
-					e,
-					IHO_LABELS(e->vm_label, c.label, iho_direct_missing_key(i)),
-					1);
+				iho_emit_int(e,
+					     IHO_LABELS(e->vm_label, c.label,
+							iho_direct_missing_key(i)),
+					     1);
 	}
+}
+
+static void emit_kinds(struct iho_metrics_emit *e, const unsigned int *counters,
+		       const char *const *kinds, size_t n)
+{
+	for (struct iho_metrics_vcpu c = {}; iho_emit_next_vcpu(e, &c);)
+		for (size_t i = 0; traced(&c) && i < n; i++)
+			iho_emit_int(e, IHO_LABELS(e->vm_label, c.label, kinds[i]),
+				     sum(&c, counters[i]));
 }
 
 void iho_emit_direct_interrupts(struct iho_metrics_emit *e)
 {
-	static const unsigned int deliveries[] = { IHO_DIRECT_WITHOUT_EXIT, IHO_DIRECT_WITH_EXIT,
-						   IHO_DIRECT_RECOVERED };
+	static const unsigned int counters[] = { IHO_DIRECT_WITHOUT_EXIT, IHO_DIRECT_WITH_EXIT,
+						 IHO_DIRECT_RECOVERED };
+	static const char *const kinds[] = { "without_exit", "with_exit", "recovered" };
 
-	for (struct iho_metrics_vcpu c = {}; iho_emit_next_vcpu(e, &c);)
-		for (size_t i = 0; traced(&c) && i < sizeof(deliveries) / sizeof(*deliveries); i++)
-			iho_emit_int(e,
-				     IHO_LABELS(e->vm_label, c.label,
-						iho_direct_key(deliveries[i])),
-				     sum(&c, deliveries[i]));
+	emit_kinds(e, counters, kinds, 3);
+}
+
+void iho_emit_direct_ipis(struct iho_metrics_emit *e)
+{
+	static const unsigned int counters[] = { IHO_DIRECT_IPIS_WITHOUT_EXIT,
+						 IHO_DIRECT_IPIS_KICKED, IHO_DIRECT_IPIS_ASKED };
+	static const char *const kinds[] = { "without_exit", "kicked", "asked" };
+
+	emit_kinds(e, counters, kinds, 3);
 }
 
 /* `of` is one of enum iho_direct_counter, or of what is derived from them. */

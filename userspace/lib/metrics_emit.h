@@ -142,8 +142,10 @@ void iho_emit_disagreement(struct iho_metrics_emit *e);
 
 /* metrics_direct.c */
 void iho_emit_direct(struct iho_metrics_emit *e);
+void iho_emit_direct_ipi(struct iho_metrics_emit *e);
 void iho_emit_direct_missing(struct iho_metrics_emit *e);
 void iho_emit_direct_interrupts(struct iho_metrics_emit *e);
+void iho_emit_direct_ipis(struct iho_metrics_emit *e);
 void iho_emit_direct_counter(struct iho_metrics_emit *e);
 void iho_emit_direct_refused(struct iho_metrics_emit *e);
 

@@ -149,13 +149,17 @@ struct iho_cpu_times {
  *    time: it is what was counted as fired, no more than the deadlines written without an exit,
  *    less those that KVM took over or recovered (iho_direct_deliver() of bpf/state.h);
  *  - with_exit: the others, but those recovered; these needed no exit of their own;
+ *  - ipis_without_exit: IPIs that the guest posted, less those that made an exit all the same
+ *    (iho_direct_send());
  *  - saved: exits that there would have been: of each deadline that was written without one, the
- *    exit for WRMSR; of each interrupt without one, that for the timer. HLTs without an exit are
- *    not in it: nothing counts them. An estimate, as good as the guest's counters are.
+ *    exit for WRMSR; of each interrupt without one, that for the timer; of each IPI without one,
+ *    that for WRMSR. HLTs without an exit are not in it: nothing counts them. An estimate, as good
+ *    as the guest's counters are.
  */
 enum iho_direct_derived {
 	IHO_DIRECT_WITHOUT_EXIT = IHO_DIRECT_MAX,
 	IHO_DIRECT_WITH_EXIT,
+	IHO_DIRECT_IPIS_WITHOUT_EXIT,
 	IHO_DIRECT_SAVED,
 	IHO_DIRECT_ALL,
 };
@@ -164,6 +168,7 @@ struct iho_direct_report {
 	bool traced; /* there are counters, be it of vCPUs that ended */
 	unsigned int known; /* vCPUs whose counters KVM has traced, of those that live */
 	unsigned int on; /* ... that write deadlines without exits now */
+	unsigned int ipi_on; /* ... that send IPIs without exits now */
 	uint32_t missing; /* IHO_DIRECT_MISSING_*, of any of them */
 	uint64_t total[IHO_DIRECT_ALL], delta[IHO_DIRECT_ALL];
 	uint64_t refused; /* times that a counter was not believed */

@@ -154,6 +154,7 @@ static json_t *direct_json(const struct iho_direct_report *d)
 	missing = json_array();
 	put(o, "vcpus_known", d->known);
 	put(o, "vcpus_on", d->on);
+	put(o, "vcpus_ipi_on", d->ipi_on);
 	for (unsigned int i = 0; iho_direct_missing_key(i); i++)
 		if (d->missing >> i & 1)
 			json_array_append_new(missing, iho_text_json(iho_direct_missing_key(i)));

@@ -89,7 +89,7 @@ static void add_missing(struct list *l, struct ident id, uint32_t missing)
 		if (!(missing >> i & 1))
 			continue;
 		snprintf(text, sizeof(text), "    missing: %s", iho_direct_missing_text(i));
-		direct_row(l, id, 2 + i, ST_WARN, text);
+		direct_row(l, id, 3 + i, ST_WARN, text);
 	}
 }
 
@@ -110,6 +110,16 @@ static void add_direct(const struct ui *ui, struct list *l, struct ident id, con
 		 ui_rate(ui, n[IHO_DIRECT_RECOVERED]), ui_rate(ui, n[IHO_DIRECT_SPURIOUS]),
 		 ui_rate(ui, n[IHO_DIRECT_SAVED]));
 	direct_row(l, id, 1, ST_TEXT, text);
+	if (d->ipi_on || d->total[IHO_DIRECT_IPIS_POSTED]) {
+		snprintf(text, sizeof(text),
+			 "    IPI/s: %.1f without exit, %.1f kicked, %.1f asked; of them notified "
+			 "%.1f",
+			 ui_rate(ui, n[IHO_DIRECT_IPIS_WITHOUT_EXIT]),
+			 ui_rate(ui, n[IHO_DIRECT_IPIS_KICKED]),
+			 ui_rate(ui, n[IHO_DIRECT_IPIS_ASKED]),
+			 ui_rate(ui, n[IHO_DIRECT_IPIS_NOTIFIED]));
+		direct_row(l, id, 2, ST_TEXT, text);
+	}
 	add_missing(l, id, d->missing);
 	if (!d->refused)
 		return;
@@ -125,8 +135,8 @@ static void add_direct_vcpu(const struct ui *ui, struct list *l, const struct ih
 
 	if (!v->direct.known || v->archived)
 		return;
-	snprintf(mode, sizeof(mode), "vCPU %d: deadlines %s exits", v->id,
-		 v->direct.on ? "without" : "with");
+	snprintf(mode, sizeof(mode), "vCPU %d: deadlines %s exits%s", v->id,
+		 v->direct.on ? "without" : "with", v->direct.ipi_on ? ", IPIs without" : "");
 	add_direct(ui, l, ident_vcpu(vm, v), mode, &v->direct, &v->cpu_times);
 }
 
@@ -136,8 +146,8 @@ static void add_direct_vm(const struct ui *ui, struct list *l, const struct iho_
 
 	if (!vm->direct.traced)
 		return;
-	snprintf(mode, sizeof(mode), "%s: deadlines without exits on %u of %u vCPUs", vm->name,
-		 vm->direct.on, vm->direct.known);
+	snprintf(mode, sizeof(mode), "%s: deadlines without exits on %u of %u vCPUs, IPIs on %u",
+		 vm->name, vm->direct.on, vm->direct.known, vm->direct.ipi_on);
 	if (!ui->vcpu)
 		add_direct(ui, l, ident_vm(vm), mode, &vm->direct, &vm->cpu_times);
 	for (size_t i = 0; ui->vm && i < vm->n_vcpus; i++)

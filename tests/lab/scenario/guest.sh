@@ -125,7 +125,13 @@ round 6 'stock again'
 ok $? "stock again: deadlines and HLTs exit as before"
 
 tell first 'set 7'
+top_start sent
 kill -CONT $TENANT
+poll 300 said 'churn 1'
+top_end
+sent=$(grep -o '"ipis_without_exit":[0-9]*' sent.json | cut -d: -f2 | sort -n | tail -n 1)
+[ "${sent:-0}" -gt 0 ]
+ok $? "iho-top shows the IPIs: $sent without exits" || tail -n 1 sent.json
 poll 300 said over
 sed -n 's/^tenant: /# /p' $cons | grep -v ' begin \| end '
 same=0
