@@ -287,6 +287,9 @@ EOF
 kill -HUP "$EXP_PID"
 poll 30 has_line "$TMP/tls.log" 'read .*web.yml again'
 ok $? "SIGHUP: says that it read it"
+looked_at() { [ "$(code -u 'bob:nobody' "$URL/")" = 401 ]; }
+poll 60 looked_at
+ok $? "the flood is over: passwords are looked at again"
 is "$(code -u 'alice:battery staple' "$URL/metrics")" 200 "SIGHUP: the new certificate and password"
 is "$(code -u 'alice:correct horse' "$URL/metrics")" 401 "SIGHUP: the old password is forgotten"
 echo 'tls_server_config: { cert_file: nowhere.crt, key_file: server.key }' | config
