@@ -37,6 +37,20 @@ part() {
 		awk '{n[$1] += $2; all += $2} END {printf " %d", all; for (r in n) printf " %s=%d", r, n[r]}'); $(msr_writes $deadline "$1") deadlines, $(msr_writes $icr "$1") IPIs"
 }
 
+# How often the vCPUs' threads were switched to so far
+switches() { cat /proc/"$vmm"/task/*/status | awk '/ctxt_switches/ {n += $2} END {print n}'; }
+# in_round ROUND COUNT: what the tenant's CPUs have counted in a round
+in_round() {
+	sed -n "s/^tenant: \(round [0-9]*\).*/\1/p; s/^tenant: cpu[01] .*$2=\([0-9]*\).*/\1/p" $cons |
+		awk -v r="$1" '$1 == "round" {if ($2 == r) print now - before; before = now; now = 0; next} {now += $1}'
+}
+# Each interrupt of the timer that came early was taken along by another one, or by a switch to its vCPU
+early_explained() { # ROUND
+	e=$(in_round "$1" spurious) o=$(in_round "$1" others) s=$(($(cat "$1.switches") - $(cat $(($1 - 1)).switches)))
+	[ "$e" -le $((o + s)) ]
+	ok $? "of the timer's interrupts $e came early, for $o other ones and $s switches to vCPUs"
+}
+
 # of ROUND WHAT: the sum over all parts
 of() {
 	all=0
@@ -57,6 +71,10 @@ round() {
 	for p in $parts; do
 		part "$1-$p"
 	done
+	kill -CONT $TENANT
+	poll 200 said "round $1"
+	switches >"$1.switches"
+	kill -STOP $TENANT
 	w=$(of "$1" $deadline) h=$(of "$1" $hlt) p=$(of "$1" $preempted) x=$(of "$1" $interrupt)
 	echo "# $2: $w deadlines, $(of "$1" $icr) IPIs, $h HLT, $p preemption timer, $x interrupts"
 }
@@ -100,6 +118,7 @@ ok $? "HLT off, timers direct: no deadline exits, no HLT does"
 ok $? "each of $p exits by the preemption timer was for the host's own timer: $(of 4 host_timers)"
 [ $((x + p)) -le "$(of 4 interrupts)" ]
 ok $? "each of $x exits by interrupts, and of those, was for an interrupt of the host's: $(of 4 interrupts)"
+early_explained 4
 tell first 'vcpu 0'
 tell first 'vcpu 1'
 
@@ -108,6 +127,7 @@ ok $? "IPIs are the guest's, too: $(tail -n 1 first.hold)"
 round 5 'HLT off, timers and IPIs direct'
 tell first 'vcpu 0'
 tell first 'vcpu 1'
+early_explained 5
 i=$(of 5 $icr)
 [ "$w" = 0 ] && [ "$h" = 0 ] && [ "$i" = 0 ]
 ok $? "HLT off, timers and IPIs direct: no deadline exits, no IPI, no HLT does"
