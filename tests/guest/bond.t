@@ -43,8 +43,10 @@ plug() { # virtio|vf
 driver() { [ "$1" = vf ] && echo e1000e || echo virtio_net; }
 unplug() {
 	guest_qmp "$k" device_del "{\"id\": \"$1\"}" >/dev/null
-	poll 120 eval "[ -z \"\$(driven_by $(driver "$1"))\" ]"
+	poll 120 eval "[ -z \"\$(driven_by $(driver "$1"))\" ]" && poll 120 unplugged "$1"
 }
+# QEMU is done with it a little later than the guest
+unplugged() { ! guest_qmp "$k" qom-list '{"path": "/machine/peripheral"}' | grep -q "\"name\": \"$1\""; }
 load() { run "insmod /iho_guest.ko $*"; }
 unload() { run 'rmmod iho_guest'; }
 active() { ask 'cat /sys/class/net/iho0/bonding/active_slave'; }
