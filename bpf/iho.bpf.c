@@ -603,37 +603,54 @@ int on_kvm_direct_vcpu(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/* What has no room on the stack: programs on raw tracepoints keep their CPU. */
+struct direct_scratch {
+	struct iho_vcpu v;
+	__u64 counter[IHO_DIRECT_MAX];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct direct_scratch);
+} direct_scratch SEC(".maps");
+
 /* The argument is of /dev/iho's ABI, so its layout is known. */
 SEC("raw_tp/kvm_direct_stat")
 int on_kvm_direct_stat(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct iho_slot *s = count_event(IHO_EV_kvm_direct_stat);
-	__u64 counter[IHO_DIRECT_MAX];
-	struct iho_vcpu v;
+	__u32 zero = 0;
+	struct direct_scratch *scratch = bpf_map_lookup_elem(&direct_scratch, &zero);
+	const struct iho_vcpu *v;
+	__u64 *counter;
 
-	if (!s)
+	if (!s || !scratch)
 		return 0;
-	if (bpf_probe_read_kernel(&v, sizeof(v), (const void *)ctx->args[1])) {
+	v = &scratch->v;
+	counter = scratch->counter;
+	if (bpf_probe_read_kernel(&scratch->v, sizeof(*v), (const void *)ctx->args[1])) {
 		lose(IHO_LOSS_READ);
 		return 0;
 	}
-	counter[IHO_DIRECT_ENGAGED] = v.engaged;
-	counter[IHO_DIRECT_GIVEN] = v.given;
-	counter[IHO_DIRECT_TAKEN] = v.taken;
-	counter[IHO_DIRECT_RECOVERED] = v.recovered;
-	counter[IHO_DIRECT_HOST_TIMER] = v.host_timer;
-	counter[IHO_DIRECT_IPIS_KICKED] = v.ipi_kicked;
-	counter[IHO_DIRECT_DRAINED] = v.drained;
-	counter[IHO_DIRECT_DEADLINES] = v.deadlines;
-	counter[IHO_DIRECT_FIRED] = v.fired;
-	counter[IHO_DIRECT_SPURIOUS] = v.spurious;
-	counter[IHO_DIRECT_IPIS_POSTED] = v.ipis_posted;
-	counter[IHO_DIRECT_IPIS_NOTIFIED] = v.ipis_notified;
-	counter[IHO_DIRECT_IPIS_ASKED] = v.ipis_asked;
-	counter[IHO_DIRECT_IDLE_NS] = v.idle_ns;
-	counter[IHO_DIRECT_IRQ_NS] = v.irq_ns;
-	counter[IHO_DIRECT_SOFTIRQ_NS] = v.softirq_ns;
-	iho_on_direct_stat(s, bpf_ktime_get_ns(), v.modes, v.missing, counter, v.updated_ns);
+	counter[IHO_DIRECT_ENGAGED] = v->engaged;
+	counter[IHO_DIRECT_GIVEN] = v->given;
+	counter[IHO_DIRECT_TAKEN] = v->taken;
+	counter[IHO_DIRECT_RECOVERED] = v->recovered;
+	counter[IHO_DIRECT_HOST_TIMER] = v->host_timer;
+	counter[IHO_DIRECT_IPIS_KICKED] = v->ipi_kicked;
+	counter[IHO_DIRECT_DRAINED] = v->drained;
+	counter[IHO_DIRECT_DEADLINES] = v->deadlines;
+	counter[IHO_DIRECT_FIRED] = v->fired;
+	counter[IHO_DIRECT_SPURIOUS] = v->spurious;
+	counter[IHO_DIRECT_IPIS_POSTED] = v->ipis_posted;
+	counter[IHO_DIRECT_IPIS_NOTIFIED] = v->ipis_notified;
+	counter[IHO_DIRECT_IPIS_ASKED] = v->ipis_asked;
+	counter[IHO_DIRECT_IDLE_NS] = v->idle_ns;
+	counter[IHO_DIRECT_IRQ_NS] = v->irq_ns;
+	counter[IHO_DIRECT_SOFTIRQ_NS] = v->softirq_ns;
+	iho_on_direct_stat(s, bpf_ktime_get_ns(), v->modes, v->missing, counter, v->updated_ns);
 	return 0;
 }
 
