@@ -79,7 +79,7 @@ MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
-.PHONY: all run demo check check-unit check-host check-lab check-vmi check-oracle bench fuzz install uninstall clean help \
+.PHONY: all run demo check check-unit check-host check-lab check-vmi check-oracle check-attacks bench fuzz install uninstall clean help \
 	deps-build deps-check deps-bench deps-kvm kvm-modules check-kvm check-guest lab lab-shell lint programs units fuzzers manual \
 	bench-fleet bench-vmi dashboards-demo
 
@@ -142,6 +142,10 @@ lab: deps-check
 check-lab: deps-check
 	@tests/check.sh lab
 
+# What a guest with raw IPIs does to its host: the table of kvm-patches/README.md, half an hour; not part of check.
+check-attacks: deps-check deps-kvm programs
+	@prove -v tests/lab/attacks.t
+
 lab-shell: deps-check programs
 	@tests/lab/lab.sh shell $(VENUE)
 
@@ -192,6 +196,7 @@ help:
 	@echo 'make check-guest      the module of the guest builds, and runs with a host that a test plays (part of make check)'
 	@echo 'make lab              build the emulated hypervisors, AMD and Intel, into ~/.cache/iho'
 	@echo 'make check-lab        the collector on real SVM and VMX in them (part of make check)'
+	@echo 'make check-attacks    what a guest with raw IPIs does to its host, in the Intel lab (not part of make check)'
 	@echo 'make lab-shell [VENUE=amd|intel]   a shell in one'
 	@echo 'make demo [VENUE=amd|intel]        iho-top in one, with a Linux tenant under load'
 	@echo 'make bench            speed beside bpftrace, perf and bcc, as ratios; results in build/bench.json'
@@ -420,6 +425,11 @@ $(B)/lab-tests/iho-hold: tests/lab/hold.c kvm-patches/uapi/linux/iho.h
 	$(call say,CC)
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) -Ikvm-patches/uapi $< -o $@
+
+$(B)/lab-tests/iho-pulse: tests/lab/pulse.c
+	$(call say,CC)
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $< -o $@
 
 $(B)/lab-tests/load: tests/lab/load.c
 	$(call say,CC)

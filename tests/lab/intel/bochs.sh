@@ -3,6 +3,7 @@
 # bochs.sh LAB KERNEL RUN COM1: the emulated Intel hypervisor, in the foreground.
 # LAB is what build.sh made; RUN/overlay goes over its root, its /share among it;
 # COM1 is how Bochs shall serve its console (com1 of bochsrc). What it delivers goes to stdout.
+# Where RUN/beats is, there is a second serial port, and what it sends goes there.
 set -eu
 lab=$1 kernel=$2 run=$3 com1=$4
 cpus=$(cat "$run/cpus")
@@ -66,6 +67,7 @@ ata0-master: type=cdrom, path=$run/boot.iso, status=inserted
 boot: cdrom
 clock: sync=none, time0=local
 com1: enabled=1, $com1
+$([ ! -e "$run/beats" ] || echo "com2: enabled=1, mode=file, dev=$run/beats")
 log: $run/bochs.log
 panic: action=fatal
 error: action=report
