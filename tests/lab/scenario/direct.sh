@@ -20,7 +20,7 @@ exits() {
 	ok $? "$1: $w WRMSR, $h HLT, $p for the host's timer, $(exits_by 1 "$1") interrupts, for $n timers"
 }
 
-tenant direct "hlt:1,gate,$timers,donate,gate,$timers,gate,$timers,gate,$timers,gate,$timers,gate,timer:1000:1000,gate,withdraw,$timers" \
+tenant direct "hlt:1,gate,$timers,donate,gate,$timers,gate,$timers,gate,$timers,gate,$timers,gate,timer:1000:1000,gate,mark,timer:1:300,out:0x80:2,loop:3000,gate,withdraw,$timers" \
 	"" --no-pv-unhalt --pin 1
 ok $? "the tenant waits at its gate" || cat direct.tenant.err
 vmm=$(vmm_of direct)
@@ -97,7 +97,27 @@ most=$(sed -n 's/.*{ fired: *\([0-9]*\) .*/\1/p' kvm_direct_stat.hist | sort -n 
 [ "${most:-0}" -gt $((3 * n)) ] && [ "$most" -le "$(field first.hold fired)" ]
 ok $? "the vCPU's counters were traced: $(grep -c fired: kvm_direct_stat.hist) times, $most fired"
 
+# its thread is moved to the host's CPU, where it has no timer of its own, and back, between exits to its VMM
 tell first 'set 3'
+engaged=$(tell first 'vcpu 0' | sed -n 's/.* engaged=\([0-9]*\).*/\1/p')
+thread=$(grep -l '^CPU 0/KVM$' /proc/"$vmm"/task/*/comm | cut -d/ -f5)
+gate_open
+moved=0 without=0
+while [ $moved -lt 25 ]; do
+	taskset -p 1 "$thread" >/dev/null
+	usleep 5000
+	missing=$(tell first 'vcpu 0' | sed -n 's/.* missing=\([0-9]*\).*/\1/p')
+	[ $((missing & 16)) = 0 ] || without=$((without + 1))
+	taskset -p 2 "$thread" >/dev/null
+	usleep 5000
+	moved=$((moved + 1))
+done
+poll 300 tenant_says direct.tenant '^gate 8$' && has direct.tenant '^gate 8$'
+ok $? "moved to another CPU and back: all timers came, between two exits to the VMM each"
+tell first 'vcpu 0'
+[ $without -gt 0 ] && [ "$(field first.hold engaged)" -gt "$engaged" ]
+ok $? "on CPU 0 it was without, $without of $moved times; it began $(($(field first.hold engaged) - engaged)) times again"
+
 release KILL
 phase withdrawn 'done'
 exits withdrawn $((n + 2)) $n
