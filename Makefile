@@ -443,6 +443,13 @@ $(B)/lab-tests/iho_guest.ko: $(wildcard guest-module/*) tests/guest/build.sh
 		tests/guest/build.sh "$$h/6.12-cloud" guest-module $(abspath $(@D))/guest-module >$(@D)/guest-module.log
 	@strip -g -o $@ $(@D)/guest-module/iho_guest.ko
 
+$(B)/lab-tests/reboot_ipi.ko: $(wildcard tests/lab/reboot_ipi/*) tests/guest/build.sh
+	$(call say,MODULE)
+	@mkdir -p $(@D)
+	@h=$$(tests/guest/headers.sh "$${IHO_LAB:-$${XDG_CACHE_HOME:-$$HOME/.cache}/iho}") && \
+		tests/guest/build.sh "$$h/6.12-cloud" tests/lab/reboot_ipi $(abspath $(@D))/reboot_ipi >$(@D)/reboot_ipi.log
+	@strip -g -o $@ $(@D)/reboot_ipi/reboot_ipi.ko
+
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
 	$(DEMO_OBJ:.o=.d) $(DIRECT_OBJ:.o=.d) $(QUERY_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) \
 	$(VMI_FUZZ_OBJ:.o=.d) $(VMI_FUZZ_BIN:=.d) $(B)/bpf/iho.bpf.d $(B)/bpf/memslots.bpf.d

@@ -13,7 +13,7 @@ export IHO_KVM=patched
 silence=${IHO_SILENCE:-60}
 table=kvm-patches/README.md
 
-make --no-print-directory -s "$B/lab-tests/iho-hold" "$B/lab-tests/iho-pulse" >&2 && "$LAB/lab.sh" build &&
+make --no-print-directory -s "$B"/lab-tests/{iho-hold,iho-pulse,reboot_ipi.ko} >&2 && "$LAB/lab.sh" build &&
 	kvm-patches/build.sh >&2 || {
 	echo "Bail out! the lab cannot be built"
 	exit 1
@@ -69,6 +69,7 @@ attack() { # NAME ICR RUNNING ENDED UNLOADED SAYS
 	# no more than it needs: what comes along takes its time to boot
 	rm -r "$run/share/root"
 	with_libraries "$run/share/root" "$DEMO" "$B"/lab-tests/iho-{hold,pulse}
+	[[ $1 != *'hardened'* ]] || cp "$B/lab-tests/reboot_ipi.ko" "$run/share/root/"
 	echo "$ops" >"$run/share/attack"
 	: >"$run/beats"
 	hv_start intel 6.12 "$run"
@@ -91,7 +92,11 @@ attack() { # NAME ICR RUNNING ENDED UNLOADED SAYS
 	fi
 	diag "$(head -n 8 "$TMP/said" | cut -c1-150)"
 	! gone "$HV_PID" || marked over || diag "the emulator: $(tail -n 3 "$run/bochs.log")"
-	marked over && hv_wait "$run" raw/status 60 && diag "$(grep '^#' "$run/share/raw/output")"
+	marked over && hv_wait "$run" raw/status 60 && {
+		! grep -q '^not ok' "$run/share/raw/output"
+		ok $? "$1: the scenario came to its end" || diag "$(cat "$run/share/raw/output")"
+		diag "$(sed -n 's/^# //p' "$run/share/raw/output")"
+	}
 	hv_end
 }
 
