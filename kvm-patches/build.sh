@@ -5,12 +5,12 @@
 # behind the series, for a test, they are made in a folder of their own, build/kvm-modules-NAME.
 # Prints the folders, build/kvm-modules/RELEASE/, with kvm.ko, kvm-intel.ko, kvm-amd.ko.
 #
-# No kernel is built: the distribution's headers have all that modules need, and get what is KVM's
-# own beside them. What was built before is kept in RELEASE/work, and make decides what is old.
+# No kernel is built, see tree.sh. What was built before is kept in RELEASE/work, and make decides what is old.
 #
 # IHO_LAB   the cache (default ~/.cache/iho)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/tree.sh"
 out=$(dirname "$here")/build/kvm-modules
 cache=${IHO_LAB:-${XDG_CACHE_HOME:-$HOME/.cache}/iho}
 count=999
@@ -18,38 +18,6 @@ count=999
 die() {
 	echo "iho: kvm-modules: $*" >&2
 	exit 1
-}
-
-# update FROM TO: the files of FROM to TO, without touching those that are the same
-update() {
-	local f
-	(cd "$1" && find . -type f) | while read -r f; do
-		cmp -s "$1/$f" "$2/$f" && continue
-		mkdir -p "$2/${f%/*}"
-		# it may be a link to the headers
-		cp --remove-destination "$1/$f" "$2/$f"
-	done
-}
-
-# The headers, each a link, and among them what is patched
-source_tree() { # TREE PATCHED
-	if [ ! -d "$1" ]; then
-		rm -rf "$1.new"
-		cp -as "$sources/common" "$1.new"
-		ln -sfn "$sources"/kbuild/{scripts,tools} "$1.new/"
-		mv "$1.new" "$1"
-	fi
-	update "$2" "$1"
-}
-
-# The folder that a kernel was built in, as far as headers have it
-object_tree() { # FLAVOUR TREE SOURCE
-	[ ! -d "$2" ] || return 0
-	rm -rf "$2.new"
-	cp -a "$sources/$1/build" "$2.new"
-	ln -sfn "$sources"/kbuild/{scripts,tools} "$2.new/"
-	echo "include $3/Makefile" >"$2.new/Makefile"
-	mv "$2.new" "$2"
 }
 
 flavour() { # FLAVOUR
@@ -61,18 +29,13 @@ flavour() { # FLAVOUR
 	[ "$(cat "$work/sources" 2>/dev/null)" = "$sources" ] || rm -rf "$work"
 	mkdir -p "$work"
 	echo "$sources" >"$work/sources"
-	source_tree "$work/source" "$tmp/patched"
-	object_tree "$1" "$work/object" "$work/source"
-	# KVM is built without warnings; on its own: the make around us may have turned off rules
-	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -C "$work/object" -j"$(nproc)" \
-		M="$work/source/arch/x86/kvm" CONFIG_KVM_WERROR=y modules >"$work/log" 2>&1 || {
+	source_tree "$work/source" "$tmp/patched" "$sources/common" "$sources/kbuild"
+	object_tree "$work/object" "$sources/$1/build" "$work/source" "$sources/kbuild"
+	make_modules "$work/object" "$work/source" >"$work/log" || {
 		grep -E 'error|Error|\*\*\*' "$work/log" | head -n 20 >&2
 		die "$release does not build; all of it is in $work/log"
 	}
-	# Without vmlinux's, or without pahole, kbuild goes on without BTF.
-	for m in kvm kvm-intel kvm-amd; do
-		readelf -SW "$work/source/arch/x86/kvm/$m.ko" | grep -q ' \.BTF ' ||
-			die "$release: $m.ko has no BTF; see $work/log"
+	for m in $KVM_MODULES; do
 		strip --strip-debug -o "$out/$release/$m.ko" "$work/source/arch/x86/kvm/$m.ko"
 	done
 	echo "$out/$release"
