@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Builds the Debian packages in a copy of the tree, into a folder: deb.sh OUT
+# Builds the Debian packages in a copy of the tree, into a folder: deb.sh OUT [-A: only those for all architectures]
 # The tree itself stays as it is. DEB_BUILD_OPTIONS is the caller's.
 set -eu
-[ $# = 1 ] || {
-	echo "usage: deb.sh OUT" >&2
+[ $# = 1 ] || [ "$# ${2-}" = "2 -A" ] || {
+	echo "usage: deb.sh OUT [-A]" >&2
 	exit 2
 }
 cd "$(dirname "$0")/.."
@@ -31,7 +31,7 @@ mkdir -p "$tmp/iho/build"
 cp -a build/npm "$tmp/iho/build/"
 
 # Build-Depends says what is missing, if something is.
-(cd "$tmp/iho" && dpkg-buildpackage -us -uc -b) >"$out/build.log" 2>&1 || {
+(cd "$tmp/iho" && dpkg-buildpackage -us -uc "${2:--b}") >"$out/build.log" 2>&1 || {
 	tail -n 20 "$out/build.log" >&2
 	echo "iho: dpkg-buildpackage failed; all it said is in $out/build.log" >&2
 	exit 1

@@ -17,10 +17,10 @@ build='make gcc libc6-dev pkg-config clang llvm bpftool libbpf-dev libelf-dev zl
 check='libcmocka-dev perl tmux python3-jsonschema valgrind cppcheck linux-perf procps util-linux
 	prometheus python3-prometheus-client chromium
 	strace mandoc jq libclang-rt-14-dev qemu-system-x86 git
-	xz-utils zstd debian-archive-keyring dkms kmod busybox-static g++ patch xorriso isolinux
+	xz-utils zstd debian-archive-keyring kmod busybox-static g++ patch xorriso isolinux
 	syslinux-common trace-cmd bpftrace curl openssl python3 python3-yaml
 	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
-	build-essential debhelper lintian systemd iproute2 e2fsprogs'
+	build-essential debhelper dh-dkms dkms lintian systemd iproute2 e2fsprogs'
 # bench: the peers that the suite is compared with.
 bench='bpftrace linux-perf bpfcc-tools python3 strace jq prometheus curl tmux'
 # kvm: what patched modules of KVM are built with: the kernel's compiler, BTF, what unpacks its source.

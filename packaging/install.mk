@@ -43,7 +43,7 @@ endef
 
 .PHONY: deb units-for-prefix
 
-install: programs units-for-prefix
+install: $(if $(NAMES),programs) units-for-prefix
 	$(foreach f,$(INSTALLED),$(call put,$f)$(newline)	)
 	$(foreach f,$(OPTION_FILES),[ -e $(call target,$f) ] || $(call put,$f)$(newline)	)
 
