@@ -117,6 +117,7 @@ poll 30 eval '[ "$(pinned)" = 0 ]'
 ok $? "none of their pages is kept, of $(awk '/^nr_foll_pin_acquired/ {print $2}' /proc/vmstat) that were pinned"
 
 n=200
+EVENTS=kvm_exit
 hlt=12 wrmsr=32
 tenant after "hlt:1,gate,donate,timer:$n:1000,withdraw" "" --no-pv-unhalt --pin 1
 phase after 'done'

@@ -4,6 +4,7 @@
 hlt=12 offered='["hlt","timer","ipi_raw"]'
 [ $ISA = vmx ] || hlt=120 offered='["hlt"]'
 n=200
+EVENTS=kvm_exit
 halts="hlt:$n:1000"
 
 json() { iho-direct status --json "$vmm"; }

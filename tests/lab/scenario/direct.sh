@@ -6,6 +6,7 @@
 n=200
 hlt=12 wrmsr=32 preempted=52
 timers="timer:$n:1000"
+EVENTS=kvm_exit
 
 field() { sed -n "s/.* $2=\([0-9]*\).*/\1/p" "$1" | tail -n 1; } # FILE NAME
 # How often a tracepoint of ours said so

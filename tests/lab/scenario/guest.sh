@@ -7,7 +7,8 @@
 # tenant: load
 # cpus: 3
 cons=linux.console
-parts='sleep ping shoot call spin idle'
+parts='sleep ipis spin idle'
+EVENTS='kvm_exit kvm_msr'
 hlt=12 preempted=52 interrupt=1
 deadline=1760 icr=2096 # MSRs, as the histogram has them
 

@@ -5,6 +5,7 @@
 hlt=12 modes=7 not='refused 192 EOPNOTSUPP'
 [ $ISA = vmx ] || hlt=120 modes=1 not='refused 8 EOPNOTSUPP'
 n=200
+EVENTS=kvm_exit
 
 halts="hlt:$n:1000"
 phases="hlt:1,gate,$halts,gate,$halts,gate,$halts,gate,$halts"

@@ -5,6 +5,7 @@
 ISA=svm MODULE=kvm_amd
 [ -d /sys/module/kvm_intel ] && ISA=vmx MODULE=kvm_intel
 T=/sys/kernel/tracing/events/kvm
+# A scenario that looks at fewer says so: each takes its time under emulation
 EVENTS='kvm_exit kvm_entry kvm_userspace_exit kvm_pio kvm_mmio kvm_msr kvm_cpuid kvm_vcpu_wakeup'
 
 # The truth: the kernel's own histogram of each event, by thread and by what tells its kinds apart

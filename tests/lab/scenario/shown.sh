@@ -5,6 +5,7 @@
 # Counters are traced with an exit, ten times a second: each phase ends with one.
 # needs: iho-hold
 n=200
+EVENTS=kvm_exit
 wrmsr=32
 timers="timer:$n:1000"
 pause='sleep:300,cpuid:1:1'
