@@ -64,7 +64,7 @@ ok $? "the tenant waits at its gate" || cat shown.tenant.err
 hold first "$(vmm_of shown)"
 phase page 'gate 2'
 take page
-says page '"vcpus_known":1,"vcpus_on":0,"missing":\["apic"\]' && says page '"idle_exits":"yes"'
+says page '"vcpus_known":1,"vcpus_on":0,"vcpus_ipi_on":0,"missing":\["apic"\]' && says page '"idle_exits":"yes"'
 ok $? "it has not set up its timer, nothing is on, halts exit" || cat page.shown
 
 before=page
