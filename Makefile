@@ -436,19 +436,17 @@ $(B)/lab-tests/load: tests/lab/load.c
 	@mkdir -p $(@D)
 	@$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -static -pthread $< -o $@
 
-$(B)/lab-tests/iho_guest.ko: $(wildcard guest-module/*) tests/guest/build.sh
-	$(call say,MODULE)
-	@mkdir -p $(@D)
-	@h=$$(tests/guest/headers.sh "$${IHO_LAB:-$${XDG_CACHE_HOME:-$$HOME/.cache}/iho}") && \
-		tests/guest/build.sh "$$h/6.12-cloud" guest-module $(abspath $(@D))/guest-module >$(@D)/guest-module.log
-	@strip -g -o $@ $(@D)/guest-module/iho_guest.ko
+# Modules for the Intel venue's kernel, which is its tenant's too
+$(B)/lab-tests/iho_guest.ko: $(wildcard guest-module/*)
+$(B)/lab-tests/reboot_ipi.ko: $(wildcard tests/lab/reboot_ipi/*)
 
-$(B)/lab-tests/reboot_ipi.ko: $(wildcard tests/lab/reboot_ipi/*) tests/guest/build.sh
+$(B)/lab-tests/%.ko: tests/guest/build.sh
 	$(call say,MODULE)
 	@mkdir -p $(@D)
 	@h=$$(tests/guest/headers.sh "$${IHO_LAB:-$${XDG_CACHE_HOME:-$$HOME/.cache}/iho}") && \
-		tests/guest/build.sh "$$h/6.12-cloud" tests/lab/reboot_ipi $(abspath $(@D))/reboot_ipi >$(@D)/reboot_ipi.log
-	@strip -g -o $@ $(@D)/reboot_ipi/reboot_ipi.ko
+		tests/guest/build.sh "$$h/6.12-cloud" $(patsubst %/,%,$(dir $(firstword $(filter %.c,$^)))) \
+			$(abspath $(@D))/$*.build >$(@D)/$*.log
+	@strip -g -o $@ $(@D)/$*.build/$*.ko
 
 -include $(LIB_OBJ:.o=.d) $(TOP_OBJ:.o=.d) $(IHOD_OBJ:.o=.d) $(EXP_OBJ:.o=.d) \
 	$(DEMO_OBJ:.o=.d) $(DIRECT_OBJ:.o=.d) $(QUERY_OBJ:.o=.d) $(VMI_OBJ:.o=.d) $(FAKE_OBJ:.o=.d) $(UNIT_BIN:=.d) \
